@@ -1,0 +1,1 @@
+"""What people write: Kubernetes resources of group herald.dev."""
