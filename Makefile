@@ -1,0 +1,89 @@
+# Herald. `make help` lists what there is; `make demo` and `make test` are where to begin.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .bootstrap/uv)
+BIN := .venv/bin
+STATE ?= .herald
+DEMO_FILE ?= examples/demo.yaml
+# Only what Herald ships and tests with; a stranger's PYTHONPATH has no place in it.
+unexport PYTHONPATH
+export UV_PYTHON ?= $(PYTHON)
+LOCKED := uv.lock pyproject.toml $(wildcard */pyproject.toml)
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+.PHONY: demo down
+demo: .venv/.run ## Start everything on this machine and see one message answered
+	@$(BIN)/herald demo -f $(DEMO_FILE) --state $(STATE)
+
+down: .venv/.run ## Stop what `make demo` started
+	@$(BIN)/herald down --state $(STATE)
+
+##@ Work on it
+.PHONY: sync fmt clean
+sync: .venv/.dev ## Install everything needed to develop, into .venv
+
+fmt: .venv/.dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+
+clean: ## Remove what make made (the state folder of a demo stays)
+	rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+##@ Prove it
+.PHONY: check lint types arch layout test test-unit test-integration chaos bench
+check: lint types arch layout ## Everything that needs no server: what CI runs first
+	@$(UV) lock --check --quiet
+
+lint: .venv/.dev ## Style and common mistakes
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+types: .venv/.dev ## mypy, strict, tests included
+	$(BIN)/mypy --no-error-summary
+
+arch: .venv/.dev ## Import rules: docs/architecture.md as a test
+	$(BIN)/lint-imports --config pyproject.toml
+
+layout: ## Module sizes and names
+	@$(PYTHON) tools/check_layout.py
+
+test: test-unit test-integration ## Unit and integration tests, a round of kill tests among them
+
+test-unit: .venv/.dev ## Seconds, no server
+	$(BIN)/pytest tests/unit -q
+
+test-integration: .venv/.dev ## Against real servers, each from its package
+	$(BIN)/pytest tests/integration tests/chaos -q
+
+chaos: .venv/.dev ## The long round of kill tests (CHAOS_SECONDS, CHAOS_SEED)
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/pytest tests/chaos -q -s
+
+bench: .venv/.bench ## Side-by-side ratios, written to benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
+# Environments. uv is fetched when the machine has none; --inexact lets the three live in one .venv.
+.bootstrap/uv:
+	@$(PYTHON) tools/get_uv.py .bootstrap
+
+.venv/.run: $(LOCKED) | $(if $(filter .bootstrap/uv,$(UV)),.bootstrap/uv)
+	@echo "installing Herald and its servers into .venv ..." >&2
+	@$(UV) sync --locked --inexact --quiet --no-default-groups --group run
+	@touch $@
+
+.venv/.dev: $(LOCKED) | $(if $(filter .bootstrap/uv,$(UV)),.bootstrap/uv)
+	@echo "installing Herald and its development tools into .venv ..." >&2
+	@$(UV) sync --locked --inexact --quiet
+	@touch $@ .venv/.run
+
+.venv/.bench: $(LOCKED) | $(if $(filter .bootstrap/uv,$(UV)),.bootstrap/uv)
+	@$(UV) sync --locked --inexact --quiet --group bench
+	@touch $@
