@@ -50,7 +50,11 @@ def test_the_smallest_that_works() -> None:
         (["spec", "channels", 0, "hmac"], GOOD["spec"]["channels"][1]["hmac"], "exactly one of"),
         (["spec", "channels", 1, "name"], "web", "is used twice"),
         (["spec", "channels", 1, "hmac", "replyURL"], "http://example.com/x", "spec.channels[1].hmac.replyURL"),
-        (["spec", "channels", 1, "hmac", "replyURL"], "http://127.0.0.1.example.com/", "spec.channels[1].hmac.replyURL"),
+        (
+            ["spec", "channels", 1, "hmac", "replyURL"],
+            "http://127.0.0.1.example.com/",
+            "spec.channels[1].hmac.replyURL",
+        ),
         (["spec", "channels", 1, "hmac", "replyURL"], "https://user:pw@example.com/", "spec.channels[1].hmac.replyURL"),
         (["spec", "inference", "backend"], "openai", "needs `openai: {baseURL: ...}`"),
         (["spec", "agent"], {"replicas": 0}, "spec.agent.replicas: input should be greater than or equal to 1"),
