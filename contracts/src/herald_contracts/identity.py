@@ -38,3 +38,8 @@ def reply_id(turn: str, number: int = 0) -> str:
 def user_key(channel: str, sender: str) -> str:
     """`u` + 26 characters: whose memory and whose fair share a message counts against."""
     return _digest("u", channel, sender)
+
+
+def fact_id(user_key: str, text: str) -> str:
+    """`f` + 26 characters: the same thing told twice by the same user is one fact."""
+    return _digest("f", user_key, text)

@@ -15,6 +15,9 @@ from herald_contracts.subjects import Names
 DAY = 86_400
 PLATFORM_RETRY_SPAN = 8 * DAY  # WhatsApp retries for 7 days, the longest of all platforms
 DUPLICATE_WINDOW = 600  # saves work; the unique key in PostgreSQL is what guarantees
+# How long a reply in the hands of a gateway that was killed waits for another one. A gateway that lives says so
+# three times in this span, however slow the platform is.
+SENDER_ACK_WAIT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def topology(
         ),
         consumers=(
             # A reply waits as long as its platform is down: giving up is the sender's decision, not a counter's.
-            Consumer(names.out_stream, names.senders, names.outgoing_all, 30, -1, 2_000),
+            Consumer(names.out_stream, names.senders, names.outgoing_all, SENDER_ACK_WAIT, -1, 20_000),
             Consumer(names.receipt_stream, names.receipts, names.receipt_all, 15, -1, 2_000),
             Consumer(names.advisory_stream, names.advisory_readers, ">", 30, -1, 1_000),
         ),

@@ -1,5 +1,7 @@
 """The connection to NATS: never gives up, says so when it is lost, and buffers nothing that needs an answer."""
 
+import asyncio
+
 import nats
 from nats.aio.client import Client
 
@@ -32,23 +34,26 @@ async def connect(settings: Nats, name: str, *, wait: float = 30) -> Client:
 
     folder = SecretFolder(settings.credentials) if settings.credentials is not None else None
     client = Client()
+    # Without a bound of its own, the first connect would try for ever too.
     try:
-        await client.connect(
-            servers=[settings.url],
-            name=name,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=1,
-            connect_timeout=max(1, int(wait)),
-            ping_interval=5,
-            max_outstanding_pings=2,
-            allow_reconnect=True,
-            disconnected_cb=lost,
-            reconnected_cb=back,
-            error_cb=failed,
-            inbox_prefix=b"_INBOX",
-            user=folder.get("user").decode() if folder else None,
-            password=folder.get("password").decode() if folder else None,
-        )
+        async with asyncio.timeout(wait):
+            await client.connect(
+                servers=[settings.url],
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=1,
+                connect_timeout=2,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                allow_reconnect=True,
+                disconnected_cb=lost,
+                reconnected_cb=back,
+                error_cb=failed,
+                inbox_prefix=b"_INBOX",
+                user=folder.get("user").decode() if folder else None,
+                password=folder.get("password").decode() if folder else None,
+            )
     except (OSError, nats.errors.Error, TimeoutError) as e:
+        await client.close()
         raise Unreachable(f"no NATS at {settings.url} ({type(e).__name__})") from None
     return client

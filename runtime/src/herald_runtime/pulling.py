@@ -32,10 +32,14 @@ class Puller:
     """An endless iterator over the messages of one pull consumer.
 
     `batch` is the most that may be on its way to us at once. Messages arrive in stream order. Acknowledging is
-    the caller's: `await msg.ack()` (or not at all, on a consumer without acknowledgement).
+    the caller's: `await msg.ack()`.
+
+    A consumer without acknowledgement never sends again what got lost with a connection. For such a one set
+    `gapless`: a jump in the consumer's own count ends the iteration with ConsumerGone, and the caller begins anew,
+    with a fresh consumer, from the last message it knows.
     """
 
-    def __init__(self, client: Client, stream: str, consumer: str, *, batch: int = 100) -> None:
+    def __init__(self, client: Client, stream: str, consumer: str, *, batch: int = 100, gapless: bool = False) -> None:
         self._client = client
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = f"_INBOX.{secrets.token_hex(8)}"
@@ -44,12 +48,17 @@ class Puller:
         self._outstanding = 0
         self._request = 0
         self._last_heard = 0.0
+        self._left = False
+        self._delivered: int | None = 0 if gapless else None
         self._subscription: Subscription | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self.name = f"{stream}/{consumer}"
 
     async def __aenter__(self) -> "Puller":
-        self._subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._arrived)
+        # Without limits of its own the client would drop what it has no room for, silently; `batch` is the limit.
+        self._subscription = await self._client.subscribe(
+            f"{self._inbox}.*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
+        )
         self._watchdog = asyncio.create_task(self._watch(), name=f"watch {self.name}")
         await self._ask(self._batch)
         return self
@@ -85,10 +94,24 @@ class Puller:
         await self._refill()
         return taken
 
+    async def leave(self) -> list[Msg]:
+        """Ask for nothing more, and return what has arrived and was not taken: the caller hands it back."""
+        self._left = True
+        if self._subscription is not None and not self._client.is_closed:
+            with contextlib.suppress(NatsError):
+                await self._subscription.unsubscribe()
+            self._subscription = None
+        left: list[Msg] = []
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            if not isinstance(item, Exception):
+                left.append(item)
+        return left
+
     async def _refill(self) -> None:
         """Ask for more once half of what we may hold has been taken: a slow caller never gathers more than that."""
         held = self._outstanding + self._queue.qsize()
-        if held <= self._batch // 2:
+        if held <= self._batch // 2 and not self._left:
             await self._ask(self._batch - held)
 
     async def _ask(self, count: int) -> None:
@@ -106,6 +129,11 @@ class Puller:
         status = (msg.headers or {}).get("Status") if not msg.data else None
         if status is None:
             self._outstanding = max(0, self._outstanding - 1)
+            if self._delivered is not None:
+                self._delivered += 1
+                if msg.metadata.sequence.consumer != self._delivered:
+                    self._queue.put_nowait(ConsumerGone(f"{self.name}: messages were lost on their way here"))
+                    return
             self._queue.put_nowait(msg)
         elif status == "100":
             return
