@@ -1,0 +1,1 @@
+"""What the agent remembers about a user from one conversation to the next."""
