@@ -1,0 +1,1 @@
+"""One folder or module per chat platform, all behind the port in `base`."""

@@ -1,0 +1,166 @@
+"""The hot route: POST /channels/<name>/events, as a plain ASGI callable.
+
+Request and Response objects would cost as much as verifying, parsing and publishing together. The order of
+the steps is the promise: refuse early, verify, parse, make durable, and only then answer 2xx.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from starlette.types import Receive, Scope, Send
+
+from herald_contracts.errors import ConfigurationError, TemporaryError
+from herald_contracts.settings import Limits
+from herald_gateway.channels.base import Channel, Inbound, RawRequest, Refused, TooLarge
+from herald_gateway.limits import NotAllowed, check_headers
+from herald_gateway.measurements import Measurements
+from herald_gateway.publishing import Intake, retry_after
+from herald_gateway.refusals import Refusals, body_of
+from herald_runtime import logs
+
+log = logs.get("webhook")
+EVENTS = "/events"
+
+
+class Disconnected(Exception):
+    """The caller left before its request was complete."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Webhooks:
+    """Takes the events of every channel."""
+
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        intake: Intake,
+        limits: Limits,
+        measurements: Measurements,
+        refusals: Refusals,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._channels = channels
+        self._intake = intake
+        self._limits = limits
+        self._measurements = measurements
+        self._refusals = refusals
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
+        """Answer one request for the channel called `name`, whether it exists or not."""
+        began = time.perf_counter()
+        channel = self._channels.get(name)
+        try:
+            if channel is None:
+                raise Refused("unknown_channel", status=404)
+            inbound = await self._read(channel, scope, receive)
+            stored = await self._intake.store(inbound.messages, began, channel.ack_deadline)
+        except Disconnected:
+            self._refusals.count(name, "disconnected", 0, client_of(scope))
+            return
+        except Refused as e:
+            await self._refuse(scope, send, channel, e)
+            return
+        except (TemporaryError, ConfigurationError) as e:
+            await self._unavailable(send, name, e)
+            return
+        except Exception:
+            # A fault of ours. The platform keeps the event and tries again; meanwhile somebody reads this.
+            log.exception("a request failed in an unforeseen way", channel=name)
+            self._measurements.requests.add(name, "failed")
+            await respond(send, 500, b'{"error": "internal"}')
+            return
+        if inbound.messages:
+            for duplicate in stored:
+                self._measurements.accepted.add(name, "true" if duplicate else "false")
+            self._measurements.requests.add(name, "accepted")
+            self._measurements.accept_took(name, time.perf_counter() - began)
+        else:
+            self._measurements.requests.add(name, f"ignored: {inbound.ignored}" if inbound.ignored else "ignored")
+        answer = inbound.answer
+        await respond(send, answer.status, answer.body, answer.content_type.encode())
+
+    async def _read(self, channel: Channel, scope: Scope, receive: Receive) -> Inbound:
+        method: str = scope["method"]
+        if method not in channel.methods:
+            raise NotAllowed("method")
+        check_headers(method, scope["headers"], self._limits)
+        request = RawRequest(
+            method=method,
+            path=EVENTS,
+            query=scope["query_string"].decode("latin-1"),
+            headers=tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]),
+            body=await read_body(receive, self._limits.body_bytes),
+            received_at=self._now(),
+        )
+        return channel.receive(request)
+
+    async def _refuse(self, scope: Scope, send: Send, channel: Channel | None, refusal: Refused) -> None:
+        name = channel.name if channel is not None else ""
+        self._refusals.count(name, refusal.reason, refusal.status, client_of(scope))
+        self._measurements.requests.add(name, "refused")
+        extra: list[tuple[bytes, bytes]] = []
+        if channel is not None and refusal.status == 405:
+            extra.append((b"allow", ", ".join(sorted(channel.methods)).encode()))
+        await respond(send, refusal.status, body_of(refusal), extra=extra)
+
+    async def _unavailable(self, send: Send, name: str, error: TemporaryError | ConfigurationError) -> None:
+        """Nothing is promised: the platform keeps the event and tries again."""
+        self._measurements.requests.add(name, "unavailable")
+        if isinstance(error, ConfigurationError):
+            log.error("a channel cannot verify", channel=name, problem=str(error))
+        else:
+            log.warning("not stored", channel=name, error=type(error).__name__, problem=str(error))
+        seconds = str(retry_after(error)).encode()
+        await respond(send, 503, b'{"error": "try_again"}', extra=[(b"retry-after", seconds)])
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body. Counts what really arrives: a Content-Length is only a claim. Raises TooLarge."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    body: bytes = message.get("body", b"")
+    if len(body) > limit:
+        raise TooLarge("body_too_large")
+    if not message.get("more_body", False):
+        return body
+    chunks = [body]
+    size = len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge("body_too_large")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def respond(
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes = b"application/json",
+    extra: list[tuple[bytes, bytes]] | None = None,
+) -> None:
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if extra:
+        headers += extra
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def client_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
