@@ -101,7 +101,9 @@ def topology(
         consumers=(
             # A reply waits as long as its platform is down: giving up is the sender's decision, not a counter's.
             Consumer(names.out_stream, names.senders, names.outgoing_all, SENDER_ACK_WAIT, -1, 20_000),
-            Consumer(names.receipt_stream, names.receipts, names.receipt_all, 15, -1, 2_000),
+            # Recording one takes milliseconds, and what a killed worker had in hand holds up its conversations' next
+            # replies for as long: so another worker gets it soon.
+            Consumer(names.receipt_stream, names.receipts, names.receipt_all, 5, -1, 2_000),
             Consumer(names.advisory_stream, names.advisory_readers, ">", 30, -1, 1_000),
         ),
         buckets=(Bucket(names.deliveries, PLATFORM_RETRY_SPAN, storage // 32),),

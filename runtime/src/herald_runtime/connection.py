@@ -24,7 +24,8 @@ async def connect(settings: Nats, name: str, *, wait: float = 30) -> Client:
     """
 
     async def lost() -> None:
-        log.warning("connection lost, reconnecting")
+        if not client.is_closed:  # closing it ourselves is no loss
+            log.warning("connection lost, reconnecting")
 
     async def back() -> None:
         log.info("connected again")

@@ -15,6 +15,7 @@ def configure(component: str, level: str = "info") -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _component(component),
     ]
@@ -51,6 +52,7 @@ def _component(name: str) -> structlog.typing.Processor:
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
-    """A logger; `name` appears in each line as `logger`."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(name).bind(logger=name)
+    """A logger; `name` appears in each line as `logger`. It may be got at import: it settles when it first writes."""
+    # Without `bind`, which would settle it at once, before `configure` has run.
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(name)
     return logger

@@ -4,6 +4,7 @@ Read again when a file changes, so that a rotation needs no restart. A value is 
 or empty one is refused at start, not at the first request.
 """
 
+import os
 from pathlib import Path
 
 from herald_contracts.errors import ConfigurationError
@@ -16,6 +17,7 @@ class SecretFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._paths: dict[str, str] = {}
         self._seen: dict[str, tuple[tuple[int, int, int], bytes]] = {}
 
     def get(self, key: str) -> bytes:
@@ -34,15 +36,18 @@ class SecretFolder:
 
     def find(self, key: str) -> bytes:
         """The value, or b"" when there is no such key."""
-        path = self._folder / key
+        path = self._paths.get(key)
+        if path is None:
+            path = self._paths[key] = str(self._folder / key)
         try:
-            stat = path.stat()
+            # On the way of every request, where pathlib would take five times as long.
+            stat = os.stat(path)  # noqa: PTH116
             stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if stat.st_size > _MAX:
                 raise ConfigurationError(f"{key!r} is larger than {_MAX} bytes", path=str(self._folder))
             cached = self._seen.get(key)
             if cached is None or cached[0] != stamp:
-                cached = (stamp, path.read_bytes().strip())
+                cached = (stamp, Path(path).read_bytes().strip())
                 self._seen[key] = cached
             return cached[1]
         except (FileNotFoundError, NotADirectoryError):

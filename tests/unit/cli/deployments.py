@@ -8,13 +8,13 @@ from herald_contracts.resources.v1alpha1 import AgentDeployment
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
-HMAC = {"name": "hmac", "hmac": {"secretRef": {"name": "hmac-key"}, "replyURL": "http://127.0.0.1:1/r"}}
-STANDARD = {
+HMAC: dict[str, Any] = {"name": "hmac", "hmac": {"secretRef": {"name": "hmac-key"}, "replyURL": "http://127.0.0.1:1/r"}}
+STANDARD: dict[str, Any] = {
     "name": "std",
     "standardWebhooks": {"secretRef": {"name": "std-key"}, "replyURL": "http://127.0.0.1:1/r"},
 }
-FEISHU = {"name": "lark", "feishu": {"appId": "cli_a1b2c3", "secretRef": {"name": "lark-app"}}}
-WEB = {"name": "web", "web": {}}
+FEISHU: dict[str, Any] = {"name": "lark", "feishu": {"appId": "cli_a1b2c3", "secretRef": {"name": "lark-app"}}}
+WEB: dict[str, Any] = {"name": "web", "web": {}}
 
 
 def deployment(**spec: Any) -> AgentDeployment:

@@ -60,8 +60,8 @@ def test_a_changed_file_is_mentioned(folder: StateFolder) -> None:
     with folder.lock():
         with pytest.raises(AlreadyRunning) as same:
             folder.refuse_second(Path("agent.yaml"), "first")
-        assert "applies this file" not in str(same.value)
-        with pytest.raises(AlreadyRunning, match=r"`herald down`, then `herald up -f agent\.yaml` applies this file"):
+        assert "applies this one" not in str(same.value)
+        with pytest.raises(AlreadyRunning, match=r"`herald down`, then `herald up -f agent\.yaml` applies this one"):
             folder.refuse_second(Path("agent.yaml"), "second")
 
 

@@ -1,0 +1,5 @@
+"""`python -m herald_cli`, the same as `herald`."""
+
+from herald_cli.main import main
+
+main()

@@ -1,0 +1,127 @@
+"""`herald ledger`: the promise, counted."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from datetime import datetime
+
+import click
+
+from herald_agent.store import ledger as store
+from herald_agent.store.ledger import StreamState
+from herald_cli import access, options
+from herald_cli.state import Snapshot, StateFolder
+from herald_cli.style import Style, of, printable, table
+from herald_contracts.errors import TemporaryError
+from herald_contracts.ledger import MEANING, STATES, Counts, Row
+
+_WATCH_SECONDS = 1.0
+_GOOD = ("answered", "noted")
+
+
+@click.command("ledger")
+@click.option("--watch", is_flag=True, help="Look again every second.")
+@click.option("--messages", is_flag=True, help="One row per message, newest first.")
+@click.option("--state-is", type=click.Choice(STATES), help="Only messages in this state.")
+@click.option("-n", "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most rows.")
+@options.as_json
+@options.state
+def command(watch: bool, messages: bool, state_is: str | None, limit: int, json_: bool, folder: StateFolder) -> None:
+    """Count what became of every accepted message.
+
+    Accepted must equal the sum of all the others; if it ever does not, this command says so and exits with 1.
+    """
+    snapshot = folder.running()
+    wanted = limit if messages or state_is else 0
+    while True:
+        counts, rows, complete = asyncio.run(look(folder, snapshot, wanted, state_is))
+        if json_:
+            options.emit(report(counts, rows if wanted else None, complete))
+        else:
+            if watch and sys.stdout.isatty():
+                click.clear()
+            for line in lines(counts, rows if wanted else None, complete, of(sys.stdout)):
+                click.echo(line)
+        if not watch:
+            break
+        sys.stdout.flush()
+        time.sleep(_WATCH_SECONDS)
+    if not counts.balanced:
+        raise SystemExit(1)
+
+
+async def look(
+    folder: StateFolder, snapshot: Snapshot, limit: int, state: str | None
+) -> tuple[Counts, list[Row], bool]:
+    """Counts, the newest rows, and whether NATS could be asked for what no worker has read yet."""
+    stream = None
+    with contextlib.suppress(TemporaryError):
+        async with access.nats(folder, snapshot, wait=3) as nats:
+            name = access.names(snapshot).in_stream
+            info = (await nats.jsm().stream_info(name)).state
+            stream = StreamState(name, info.first_seq, info.last_seq)
+    async with access.database(folder) as db:
+        counts = await store.counts(db, stream)
+        wanted = next((s for s in STATES if s == state), None)
+        rows = await store.messages(db, state=wanted, limit=limit) if limit else []
+    return counts, rows, stream is not None
+
+
+def report(counts: Counts, rows: list[Row] | None, complete: bool) -> dict[str, object]:
+    """The JSON of `herald ledger`. Pure."""
+    value: dict[str, object] = {
+        "accepted": counts.accepted,
+        **{state: getattr(counts, state) for state in STATES},
+        "balanced": counts.balanced,
+        "complete": complete,
+    }
+    if rows is not None:
+        value["messages"] = [row.model_dump(mode="json") for row in rows]
+    return value
+
+
+def lines(counts: Counts, rows: list[Row] | None, complete: bool, style: Style) -> list[str]:
+    """What a person sees. Pure."""
+    out = [f"{style('accepted', 'bold')}  {counts.accepted:>8,}"]
+    for state in STATES:
+        number = getattr(counts, state)
+        colour = "dim" if not number else "green" if state in _GOOD else "red" if state == "dead" else "yellow"
+        out.append(f"  {state:<9} {style(f'{number:>6,}', colour)}  {style(MEANING[state], 'dim')}")
+    if counts.balanced:
+        out.append(style("✓ accepted = the sum of the others", "green"))
+    else:
+        total = sum(getattr(counts, state) for state in STATES)
+        out.append(style(f"✗ ALARM: accepted is {counts.accepted}, the others are {total}: please report this", "red"))
+    if not complete:
+        out.append(style("! NATS does not answer: messages that no worker has read yet are not counted", "yellow"))
+    if rows:
+        out.append("")
+        cells = [["RECEIVED", "STATE", "CHANNEL", "EVENT", "TURN", "TRIES", "REVISION", "STARTED", "DONE", "DELIVERED"]]
+        cells += [_cells(row) for row in rows]
+        heading, *rest = table(cells)
+        out.append(style(heading, "dim"))
+        for text, row in zip(rest, rows, strict=True):
+            out.append(style(text, "red") if row.state in ("dead", "unknown") else text)
+            if row.reason:
+                out.append(f"    {style(printable(row.reason), 'yellow')}")
+    return out
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.received_at.strftime("%m-%d %H:%M:%S"),
+        row.state,
+        row.channel,
+        printable(row.event_id)[:40],
+        row.turn,
+        str(row.attempts),
+        row.revision or "",
+        _after(row.received_at, row.started_at),
+        _after(row.received_at, row.finished_at),
+        _after(row.received_at, row.delivered_at),
+    ]
+
+
+def _after(begun: datetime, then: datetime | None) -> str:
+    return f"+{(then - begun).total_seconds():.2f}s" if then is not None else ""
