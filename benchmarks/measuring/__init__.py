@@ -1,0 +1,1 @@
+"""One module per group of goals; each is a function from a Plan to what it measured."""
