@@ -11,6 +11,7 @@ from typing import Self
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from herald_agent.deciding.turns import Turn
 from herald_contracts.identity import reply_id
 from herald_contracts.messages import LiveUpdate, Message
 from herald_contracts.subjects import Names
@@ -22,12 +23,13 @@ _MOST = 32_768  # characters: a page shows this much; the Reply brings the rest
 class Live:
     """Updates of one attempt of a turn. An async context manager: the last text may stay unpublished at its end."""
 
-    def __init__(self, client: Client, names: Names, message: Message, turn: str, reply_number: int) -> None:
+    def __init__(self, client: Client, names: Names, message: Message, turn: Turn) -> None:
         self._client = client
+        self._quiet = turn.quiet
         self._subject = names.live(message.channel, message.conversation)
         self._update = LiveUpdate(
-            turn=turn,
-            reply=reply_id(turn, reply_number),
+            turn=turn.id,
+            reply=reply_id(turn.id, turn.reply_number),
             channel=message.channel,
             conversation=message.conversation,
             chat=message.chat,
@@ -74,6 +76,6 @@ class Live:
             await asyncio.sleep(_EVERY)
 
     async def _send(self, update: LiveUpdate) -> None:
-        if self._client.is_connected:
+        if self._client.is_connected and not self._quiet:
             with contextlib.suppress(NatsError, OSError):
                 await self._client.publish(self._subject, update.to_wire())

@@ -34,6 +34,7 @@ from herald_runtime.connection import connect
 from herald_runtime.waking import Bell
 
 T = TypeVar("T")
+_ATTEMPT = 5.0  # seconds for one attempt to reach NATS at the start; there is no limit to their number
 _BEAT = 1.0  # seconds
 _LEDGER = 10.0  # seconds between counts: one reads every row
 _GOODBYE = 3.0  # seconds that leaving may take when a server is away
@@ -89,7 +90,7 @@ async def _serve(
     client: Client | None = None
     try:
         name = f"herald-agent {holder}"
-        client = await _unless(stop, persist("nats", lambda: connect(settings.nats, name), conditions))
+        client = await _unless(stop, persist("nats", lambda: connect(settings.nats, name, wait=_ATTEMPT), conditions))
         if client is None or await _unless(stop, _migrated(db, conditions)) is None:
             return
         model = model or _model(settings)
@@ -101,12 +102,13 @@ async def _serve(
         await parts.run(stop)
     finally:
         if model is not None:
-            await model.close()
+            await _within(_GOODBYE, model.close())
         if memory is not None:
-            await memory.close()
+            await _within(_GOODBYE, memory.close())
         if client is not None:
-            await client.close()
-        await db.close()
+            # Raises what broke the connection when it is broken.
+            await _within(_GOODBYE, client.close())
+        await _within(_GOODBYE, db.close())
         log.info("stopped")
 
 
@@ -253,7 +255,7 @@ async def _within(seconds: float, doing: Awaitable[object]) -> None:
     try:
         async with asyncio.timeout(seconds):
             await doing
-    except (HeraldError, NatsError, TimeoutError) as e:
+    except (HeraldError, NatsError, OSError) as e:
         log.warning("left without", problem=str(e), kind=type(e).__name__)
 
 

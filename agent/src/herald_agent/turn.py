@@ -77,7 +77,7 @@ class Runner:
         """
         message = Message.from_wire(turn.payload.encode())
         since = asyncio.get_running_loop().time() - turn.age
-        async with Live(self._client, self._settings.names, message, turn.id, turn.reply_number) as live:
+        async with Live(self._client, self._settings.names, message, turn) as live:
             try:
                 if turn.adoptions > retry.MOST_ADOPTIONS:
                     return await self._bury(turn, message, None, retry.POISON)
@@ -204,7 +204,7 @@ class Runner:
         return "done"
 
     async def _note(self, turn: Turn, message: Message) -> Outcome:
-        ended = await self._persist(
+        await self._persist(
             "finish.note",
             lambda: finish.note(
                 self._db,
@@ -215,7 +215,6 @@ class Runner:
                 content=amending.new_content(message),
             ),
         )
-        del ended
         return "done"
 
     async def _failed(

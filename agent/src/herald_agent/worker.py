@@ -87,6 +87,7 @@ class Worker:
             running = self._running.get(lease.conversation)
             # A turn that ended meanwhile has given its lease back by itself.
             if running is not None and running[0].lease == lease and lease.conversation not in kept:
+                log.info("another worker has taken over", turn=running[0].id)
                 running[1].cancel("lease lost")
 
     async def drain(self, client: Client, wake: str) -> None:

@@ -143,7 +143,8 @@ class Outside:
             for task in outside._tasks:
                 task.cancel()
             await asyncio.gather(*outside._tasks, return_exceptions=True)
-            await client.close()
+            with contextlib.suppress(OSError):  # its server may be gone
+                await client.close()
 
     async def send(self, event: str, **fields: Any) -> Message:
         """Until it is durable, as a platform's retries would."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from herald_agent.store import outbox
+from herald_agent.store import finish, outbox
 from herald_agent.store.outbox import Outcome
 from tests.integration.agent.desk import Desk
 from tests.unit.agent.values import NOW
@@ -37,6 +37,17 @@ async def test_only_the_first_reply_of_a_conversation_is_due(desk: Desk) -> None
     assert await due(desk) == []
     conversations = await outbox.record(desk.db, [outcome(first)])
     assert await due(desk, conversations=sorted(conversations)) == [second]
+
+
+async def test_a_turn_is_quiet_while_an_earlier_reply_is_on_its_way(desk: Desk) -> None:
+    """Its growing text would stand before that reply on the platform."""
+    first = await answered(desk, 1)
+    await desk.accept(2)
+    turn = await desk.take()
+    assert turn.quiet
+    await finish.retry(desk.db, turn.lease, turn=turn.id, delay=0)
+    await outbox.record(desk.db, [outcome(first)])
+    assert not (await desk.take()).quiet
 
 
 async def test_the_sweep_leaves_the_youngest_to_whoever_wrote_them(desk: Desk) -> None:

@@ -5,7 +5,6 @@ import signal
 
 from herald_agent.store import dead_letters, ledger
 from herald_agent.store.pool import Database
-from herald_contracts.identity import turn_id
 from tests.integration.agent.conftest import Hire
 from tests.integration.agent.outside import Outside
 from tests.waiting import eventually
@@ -175,7 +174,3 @@ async def _tables(db: Database) -> dict[str, str]:
         for row in await db.values(f"SELECT row_to_json(t)::text FROM {table} t"):
             found[f"{table} {hash(row)}"] = row
     return found
-
-
-def test_turn_ids_are_what_the_outside_expects() -> None:
-    assert turn_id("m").startswith("t")

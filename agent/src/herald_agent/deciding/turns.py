@@ -25,7 +25,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn that is ours to run. `age` is in seconds, since its time budget began; `history` has the oldest first."""
+    """A turn that is ours to run. `age` is in seconds, since its time budget began; `history` has the oldest first.
+
+    `quiet`: an earlier reply of the conversation is still on its way to the platform. Showing this one as it grows
+    would put it before the other.
+    """
 
     id: str
     lease: Lease
@@ -36,6 +40,7 @@ class Turn:
     adoptions: int
     reply_number: int
     age: float
+    quiet: bool = False
     history: tuple[Said, ...] = ()
 
 

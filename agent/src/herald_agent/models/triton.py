@@ -74,13 +74,18 @@ class TritonBackend:
     ) -> AsyncGenerator[Chunk, None]:
         request = self._request(self._template.render(messages), request_id)
         call = self._stub().ModelStreamInfer((request,), metadata=_METADATA, timeout=deadline)
-        finished = False
+        last: Chunk | None = None
         try:
+            # The finished answer is held until the stream is at its end: whoever has it stops reading, and a cancel
+            # that meets the end of a stream makes Triton (2.51) leak the model's handle, so that it cannot unload.
             while (response := await call.read()) is not _EOF:
                 chunk = read_response(response)
-                if chunk is not None:
-                    finished = finished or chunk.finish is not None
+                if chunk is not None and chunk.finish is not None:
+                    last = chunk
+                elif chunk is not None:
                     yield chunk
+            if last is not None:
+                yield last
         except grpc.aio.AioRpcError as e:
             raise as_error(e.code(), e.details() or "") from None
         except asyncio.CancelledError:

@@ -37,6 +37,7 @@ class _Row:
     adoptions: int
     reply_number: int
     age: float
+    quiet: bool
     history: str | None
 
 
@@ -114,6 +115,8 @@ WITH gate AS MATERIALIZED (
 SELECT EXISTS (SELECT FROM gate) AS decided, begun.id, begun.conversation, begun.epoch, begun.position, begun.user_key,
        begun.payload::text AS payload, begun.attempts, begun.adoptions, begun.reply_number,
        extract(epoch FROM now() - begun.budget_since)::float8 AS age,
+       EXISTS (SELECT FROM outbox o WHERE o.conversation = begun.conversation AND o.state IN ('pending', 'relayed')
+                  AND o.position < begun.position) AS quiet,
        (SELECT json_agg(json_build_array(h.role, h.sender_name, h.content) ORDER BY h.position, h.role DESC)
           FROM (SELECT h.role, h.sender_name, left(h.content, %(characters)s::int) AS content, h.position
                   FROM history h
@@ -168,6 +171,7 @@ async def acquire(
             adoptions=row.adoptions,
             reply_number=row.reply_number,
             age=row.age,
+            quiet=row.quiet,
             history=tuple(Said(*said) for said in json.loads(row.history or "[]")),
         )
         for row in rows
