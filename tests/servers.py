@@ -102,8 +102,12 @@ class Server:
 
     def pause(self) -> None:
         """SIGSTOP: it keeps its connections and answers nothing."""
-        for process in self._tree():
-            process.send(signal.SIGSTOP)
+        stopped: set[processes.Process] = set()
+        # Until no look finds another: a child may have been born between a look and its parent's stop.
+        while fresh := [process for process in self._tree() if process not in stopped]:
+            for process in fresh:
+                process.send(signal.SIGSTOP)
+            stopped.update(fresh)
 
     def resume(self) -> None:
         for process in self._tree():

@@ -4,7 +4,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from herald_agent.errors import from_transport
 from herald_agent.feed import Feed
 from herald_contracts.errors import HeraldError
 
@@ -34,10 +33,10 @@ class Consuming:
             if self._held:
                 await self.handle(self._held)
                 self._held = []
-        except NatsError as e:
+        except (NatsError, OSError):
             # An acknowledgement did not go out: the server will deliver what is not acknowledged again.
             await self.close()
-            raise from_transport(e) from None
+            raise
 
     async def close(self) -> None:
         self._held = []

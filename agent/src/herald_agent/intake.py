@@ -19,7 +19,7 @@ from herald_agent import instruments
 from herald_agent.crashpoints import Reach, around, nothing
 from herald_agent.deciding.reading import read
 from herald_agent.deciding.turns import NewTurn, Unreadable
-from herald_agent.errors import LeaseLost, StoreRefused, TransportUnavailable, from_transport
+from herald_agent.errors import LeaseLost, StoreRefused, TransportUnavailable
 from herald_agent.feed import Feed
 from herald_agent.store import intake
 from herald_agent.store.intake import IntakeLease
@@ -85,10 +85,10 @@ class Intake:
         except LeaseLost:
             log.info("the lease or the cursor has moved, beginning again")
             await self.close()
-        except NatsError as e:
+        except (NatsError, OSError):
             # Another worker's connection may be better than ours.
             await self.release()
-            raise from_transport(e) from None
+            raise
 
     async def close(self) -> None:
         """Stop reading; the lease stays until it runs out or is released."""

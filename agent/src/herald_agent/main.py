@@ -14,7 +14,6 @@ from herald_agent import health as health_server
 from herald_agent import instruments
 from herald_agent.advisories import Advisories
 from herald_agent.crashpoints import Reach, nothing
-from herald_agent.errors import from_transport
 from herald_agent.health import Health
 from herald_agent.intake import Intake
 from herald_agent.memory.ports import Memory
@@ -169,7 +168,8 @@ class Parts:
                 task.result()
         finally:
             await _cancel([*taking, *giving, stopping])
-            await asyncio.gather(self._receipts.close(), self._advisories.close(), self._intake.close())
+            for part in (self._receipts, self._advisories, self._intake):
+                await _within(_GOODBYE, part.close())
 
     def _loop(
         self, name: str, once: Callable[[], Awaitable[None]], backoff: Backoff | None = None
@@ -181,7 +181,7 @@ class Parts:
         names = self._settings.names
         await _within(_GOODBYE, self._intake.release())
         if self._client.is_connected:
-            await self._client.publish(names.wake, b"")
+            await _within(_GOODBYE, self._client.publish(names.wake, b""))
         await _within(self._settings.drain_seconds + _GOODBYE, self._worker.drain(self._client, names.wake))
         await _within(_GOODBYE, self._relay.flush())
 
@@ -199,10 +199,7 @@ class Parts:
             instruments.show_ledger(None)
             await asyncio.sleep(_BEAT)
             return
-        try:
-            info = await self._client.jetstream().stream_info(self._settings.names.in_stream)
-        except NatsError as e:
-            raise from_transport(e) from None
+        info = await self._client.jetstream().stream_info(self._settings.names.in_stream)
         stream = ledger.StreamState(self._settings.names.in_stream, info.state.first_seq, info.state.last_seq)
         instruments.show_ledger(await ledger.counts(self._db, stream))
         await asyncio.sleep(_LEDGER)

@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from nats.errors import Error as NatsError
+
+from herald_agent.errors import from_transport
 from herald_contracts.errors import HeraldError
 from herald_runtime import logs
 
@@ -69,12 +72,13 @@ async def persist(
     while True:
         try:
             result = await attempt()
-        except HeraldError as e:
-            if not e.retryable:
+        except (HeraldError, NatsError, OSError) as e:
+            error = e if isinstance(e, HeraldError) else from_transport(e)
+            if not error.retryable:
                 conditions.worked(name)
                 raise
             failures += 1
-            conditions.failed(name, e)
+            conditions.failed(name, error)
             await asyncio.sleep(pauses.after(failures))
         else:
             conditions.worked(name)

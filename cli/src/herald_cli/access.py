@@ -7,6 +7,7 @@ from nats.aio.client import Client
 
 from herald_agent.store.migrate import read_dsn
 from herald_agent.store.pool import Database
+from herald_cli.quiet import hush
 from herald_cli.state import Component, Snapshot, StateFolder
 from herald_contracts import settings
 from herald_contracts.errors import TemporaryError
@@ -33,6 +34,7 @@ def names(snapshot: Snapshot) -> Names:
 @contextlib.asynccontextmanager
 async def nats(folder: StateFolder, snapshot: Snapshot, *, wait: float = 5) -> AsyncIterator[Client]:
     """A connection to its NATS. Raises Unreachable."""
+    hush()
     where = settings.Nats(url=component(snapshot, "nats").address, credentials=folder.credentials / "nats")
     client = await connect(where, "herald command", wait=wait)
     try:
@@ -44,6 +46,7 @@ async def nats(folder: StateFolder, snapshot: Snapshot, *, wait: float = 5) -> A
 @contextlib.asynccontextmanager
 async def database(folder: StateFolder) -> AsyncIterator[Database]:
     """A small pool of connections to its PostgreSQL. Raises StoreUnavailable once it is used."""
+    hush()
     db = await Database.of(read_dsn(folder.credentials / "postgres" / "dsn"), name="herald command", most=2)
     try:
         yield db

@@ -5,6 +5,7 @@ its own deadline, so that a part that hangs is one line and not a command that n
 """
 
 import asyncio
+import importlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from herald_cli import access, guard
+from herald_cli.quiet import hush
 from herald_cli.state import Component, Snapshot, StateFolder
 from herald_contracts.errors import HeraldError, PermanentError
 from herald_contracts.settings import AgentSettings
@@ -40,6 +42,25 @@ class Trouble(PermanentError):
 
 
 Check = Callable[[], Awaitable[str | Finding]]
+
+
+# Loaded before the first check begins: loading them takes seconds on a busy machine, which a check that measures, or
+# that has only so much time, must not pay for.
+_LIBRARIES = (
+    "aiohttp",
+    "herald_agent.models.create",
+    "herald_agent.store.ledger",
+    "nats.js.api",
+    "pymilvus",
+    "tritonclient.grpc.aio",
+)
+
+
+def load(*, parts: bool) -> None:
+    """Import what the checks use; blocking. `parts` for those of a running Herald."""
+    hush()
+    for module in _LIBRARIES if parts else ():
+        importlib.import_module(module)
 
 
 async def examine(checks: dict[str, tuple[Check, str]]) -> list[Finding]:
@@ -140,7 +161,7 @@ async def _nats(folder: StateFolder, snapshot: Snapshot) -> str | Finding:
     from nats.js.api import StorageType
 
     names = access.names(snapshot)
-    async with access.nats(folder, snapshot) as client:
+    async with access.nats(folder, snapshot, wait=15) as client:
         js = client.jetstream(timeout=10)
         probe = f"{names.in_stream}_DOCTOR"
         begun = time.perf_counter()
@@ -288,7 +309,7 @@ async def _ledger(folder: StateFolder, snapshot: Snapshot) -> str | Finding:
     from herald_agent.store.ledger import StreamState
 
     names = access.names(snapshot)
-    async with access.nats(folder, snapshot) as client, access.database(folder) as db:
+    async with access.nats(folder, snapshot, wait=15) as client, access.database(folder) as db:
         info = (await client.jsm().stream_info(names.in_stream)).state
         counts = await ledger.counts(db, StreamState(names.in_stream, info.first_seq, info.last_seq))
     if not counts.balanced:

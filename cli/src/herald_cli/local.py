@@ -161,4 +161,7 @@ def _steps(ready: plan.Plan, folder: StateFolder) -> tuple[Step, ...]:
 
 
 async def _loaded(module: str) -> Any:
-    return await asyncio.to_thread(importlib.import_module, module)
+    loaded = await asyncio.to_thread(importlib.import_module, module)
+    quiet = await asyncio.to_thread(importlib.import_module, "herald_cli.quiet")
+    quiet.hush()
+    return loaded

@@ -1,9 +1,12 @@
 """Where errors become what a person reads: one text, the next command to type, and an exit code scripts can use.
 
-Exit codes are those of sysexits.h where one fits: 75 try again later, 78 the configuration cannot work.
+Exit codes are those of sysexits.h where one fits: 70 a bug, 75 try again later, 78 the configuration cannot work.
 """
 
+import os
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,8 +17,10 @@ from herald_cli.style import of
 from herald_contracts.errors import ConfigurationError, HeraldError, TemporaryError
 
 EXIT_FAILED = 1
+EXIT_INTERNAL = 70
 EXIT_TEMPORARY = 75
 EXIT_CONFIGURATION = 78
+DEBUG = "HERALD_DEBUG"
 _INTERRUPTED = 130
 
 
@@ -47,7 +52,17 @@ class Rim(click.Group):
             ctx.exit(code)
         except KeyboardInterrupt:
             ctx.exit(_INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except BrokenPipeError:
             # Somebody closed the pipe, as `head` does: nothing is wrong.
             sys.stderr.close()
             ctx.exit(0)
+        except Exception as e:
+            if os.environ.get(DEBUG):
+                raise
+            last = traceback.extract_tb(e.__traceback__)[-1]
+            where = f"{Path(last.filename).name}:{last.lineno}"
+            click.echo(f"herald: internal error: {type(e).__name__}: {e} ({where})", err=True)
+            click.echo(f"  this is a bug: please report it with what `{DEBUG}=1 herald ...` prints", err=True)
+            ctx.exit(EXIT_INTERNAL)

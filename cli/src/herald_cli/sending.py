@@ -23,6 +23,7 @@ from herald_contracts.messages import LiveUpdate
 
 _OPEN = frozenset({"waiting", "running", "replying"})
 _LOOK_SECONDS = 0.1
+_LAST_CALL_SECONDS = 10.0
 
 
 class NotAccepted(PermanentError):
@@ -138,6 +139,7 @@ async def _post(gateway: str, client: Client, sent: Sent, text: str, sender: str
 
 async def _follow(db: Database, receiver: Receiver | None, sent: Sent) -> None:
     """Until the ledger says that nothing more will happen, and the reply is here if we are the ones to take it."""
+    last_call = None
     while True:
         while receiver is not None and not receiver.replies.empty():
             reply = receiver.replies.get_nowait()
@@ -146,5 +148,8 @@ async def _follow(db: Database, receiver: Receiver | None, sent: Sent) -> None:
         rows = await ledger.messages(db, limit=200)
         sent.row = next((r for r in rows if r.event_id == sent.event and r.channel == sent.channel), sent.row)
         if sent.row is not None and sent.row.state not in _OPEN:
-            return
+            # A failed turn is final before the person has been told.
+            last_call = last_call or time.monotonic() + _LAST_CALL_SECONDS
+            if receiver is None or sent.reply is not None or sent.row.state == "noted" or time.monotonic() > last_call:
+                return
         await asyncio.sleep(_LOOK_SECONDS)

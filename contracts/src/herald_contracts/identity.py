@@ -15,7 +15,7 @@ _SHIFTS = range(120, -1, -10)
 def _digest(prefix: str, *parts: str) -> str:
     # Length-prefixed parts, so that ("ab", "c") and ("a", "bc") never meet.
     material = b"".join([len(p).to_bytes(4, "big") + p for p in [part.encode() for part in parts]])
-    # 128 bits and two zeros make 26 characters; ten bits at a time, because base64.b32encode takes longer than the hash.
+    # 128 bits and two zeros make 26 characters, ten bits at a time: base64.b32encode takes longer than the hash.
     number = int.from_bytes(hashlib.sha256(material).digest()[:16], "big") << 2
     return prefix + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 

@@ -58,7 +58,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._counted = False
         self._phase: Phase = "header"
         self._unparsed = 0  # header bytes received and not yet complete
-        self._header_bytes = 0  # of the request that is being read
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._refusal: tuple[int, str] | None = None
@@ -131,17 +130,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._phase = "header"
         self._unparsed = 0
-        self._header_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count_header(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._count_header(len(name) + len(value) + _PER_HEADER)
 
     def on_headers_complete(self) -> None:
+        # Not header by header: a callback each would cost more than all the rest of this class.
+        size = len(self.url) + sum([len(name) + len(value) + _PER_HEADER for name, value in self.headers])
+        if size > self._limits.header_bytes:
+            self._refusal = (431, "headers_too_large")
+            raise _Enough
         super().on_headers_complete()  # raises for a target that is none: then it is still the headers' fault
         self._phase = "body"
         self._forget_deadline()
@@ -151,12 +146,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unparsed = 0
         self._forget_deadline()
         super().on_message_complete()
-
-    def _count_header(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > self._limits.header_bytes:
-            self._refusal = (431, "headers_too_large")
-            raise _Enough
 
     # Readers that stop reading
 

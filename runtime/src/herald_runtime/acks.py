@@ -67,20 +67,21 @@ class Publisher:
             raise NotStored("not connected to NATS")
         self._next += 1
         token = str(self._next)
-        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Stored] = loop.create_future()
         self._waiting[token] = future
+        # Not asyncio.timeout: that costs as much as the rest of this method, and all that can wait here is the future.
+        timer = loop.call_later(deadline, _expire, future, deadline)
         try:
-            async with asyncio.timeout(deadline):
-                await self._client.publish(
-                    subject, payload, reply=f"{self._prefix}.{token}", headers={"Nats-Msg-Id": message_id}
-                )
-                return await future
-        except TimeoutError:
-            raise OutcomeUnknown(f"no acknowledgement within {deadline:g} s") from None
-        except NatsError as e:
+            await self._client.publish(
+                subject, payload, reply=f"{self._prefix}.{token}", headers={"Nats-Msg-Id": message_id}
+            )
+            return await future
+        except (NatsError, OSError) as e:
             raise OutcomeUnknown(type(e).__name__) from None
         finally:
-            del self._waiting[token]
+            timer.cancel()
+            self._waiting.pop(token, None)
 
     async def _answered(self, msg: Msg) -> None:
         future = self._waiting.get(msg.subject.rpartition(".")[2])
@@ -99,3 +100,8 @@ class Publisher:
                 future.set_result(Stored(answer["stream"], answer["seq"], bool(answer.get("duplicate"))))
         except (ValueError, KeyError, AttributeError) as e:
             future.set_exception(OutcomeUnknown(f"unreadable acknowledgement ({type(e).__name__})"))
+
+
+def _expire(future: asyncio.Future[Stored], deadline: float) -> None:
+    if not future.done():
+        future.set_exception(OutcomeUnknown(f"no acknowledgement within {deadline:g} s"))

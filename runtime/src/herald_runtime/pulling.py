@@ -68,7 +68,7 @@ class Puller:
             self._watchdog.cancel()
         if self._subscription is not None and not self._client.is_closed:
             # The connection may be going, and the subscription with it.
-            with contextlib.suppress(NatsError):
+            with contextlib.suppress(NatsError, OSError):
                 await self._subscription.unsubscribe()
 
     def __aiter__(self) -> AsyncIterator[Msg]:
@@ -98,7 +98,7 @@ class Puller:
         """Ask for nothing more, and return what has arrived and was not taken: the caller hands it back."""
         self._left = True
         if self._subscription is not None and not self._client.is_closed:
-            with contextlib.suppress(NatsError):
+            with contextlib.suppress(NatsError, OSError):
                 await self._subscription.unsubscribe()
             self._subscription = None
         left: list[Msg] = []
@@ -121,7 +121,7 @@ class Puller:
         body = {"batch": count, "expires": int(_EXPIRES * 1e9), "idle_heartbeat": int(_HEARTBEAT * 1e9)}
         try:
             await self._client.publish(self._subject, json.dumps(body).encode(), reply=f"{self._inbox}.{self._request}")
-        except NatsError as e:
+        except (NatsError, OSError) as e:
             log.debug("request not sent", consumer=self.name, error=type(e).__name__)
 
     async def _arrived(self, msg: Msg) -> None:

@@ -148,6 +148,22 @@ async def test_a_fact_told_a_moment_ago_is_among_many_older_ones(alone: Worker) 
     assert "my dog is called Rex" in recalled
 
 
+async def test_a_vector_within_a_clusters_staleness_is_not_waited_for(alone: Worker) -> None:
+    alone.run()
+    await told(alone, ANNA, *PREFERENCES)
+    await age(alone)
+    space = (await alone.embedder.embed(["."], query=False)).space
+    async with alone.pool.connection() as connection:
+        # Marked as written, as it is the moment after, but not yet shown by a search.
+        await connection.execute(
+            "INSERT INTO facts (id, user_key, text, turn, embedder) VALUES ('fnew', %s, 'brand new', 't1', %s)",
+            (ANNA, space),
+        )
+    assert (await texts(alone, ANNA, "anything new?"))[0] == "brand new"
+    await age(alone)
+    assert "brand new" not in await texts(alone, ANNA, "anything new?")
+
+
 async def test_two_deployments_on_one_milvus_do_not_meet(
     alone: Worker, worker: MakeWorker, database: str, milvus: servers.Milvus, triton: servers.Triton, names: Names
 ) -> None:

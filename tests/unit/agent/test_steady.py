@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from nats.errors import ConnectionClosedError
+from nats.errors import TimeoutError as NatsTimeout
 
 from herald_agent.errors import StoreRefused, StoreUnavailable
 from herald_agent.steady import Backoff, Conditions, forever, persist
@@ -29,6 +31,18 @@ async def test_a_temporary_failure_is_tried_until_it_works() -> None:
     assert await persist("x", flaky, conditions, backoff=QUICK) == "result"
     assert flaky.calls == 6
     assert conditions.down == {}
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), NatsTimeout(), ConnectionClosedError()])
+async def test_a_broken_connection_is_temporary(error: Exception) -> None:
+    failures = [error]
+
+    async def publish() -> None:
+        if failures:
+            raise failures.pop()
+
+    await persist("nats", publish, Conditions(), backoff=QUICK)
+    assert failures == []
 
 
 async def test_meanwhile_it_shows_as_down() -> None:

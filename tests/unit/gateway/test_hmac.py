@@ -1,6 +1,8 @@
 """The `hmac` channel: whose request is believed, and what the other side is told."""
 
+import dataclasses
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -108,8 +110,9 @@ def test_both_secrets_are_good_while_a_rotation_lasts(tmp_path: Path) -> None:
     assert channel.receive(hmac_request(body(), secret=SECRET)).messages
     assert channel.receive(hmac_request(body(), secret=OLD_SECRET)).messages
     (folder / "secret-previous").unlink()
+    later = dataclasses.replace(hmac_request(body(), secret=OLD_SECRET), received_at=NOW + timedelta(seconds=1))
     with pytest.raises(Unauthenticated):
-        channel.receive(hmac_request(body(), secret=OLD_SECRET))
+        channel.receive(later)
 
 
 @pytest.mark.parametrize("secret", [b"", b"   \n", b"short"])

@@ -28,6 +28,7 @@ def command(json_: bool, folder: StateFolder) -> None:
     checks = diagnosis.machine(folder)
     if snapshot is not None:
         checks |= diagnosis.parts(folder, snapshot)
+    diagnosis.load(parts=snapshot is not None)
     findings = asyncio.run(diagnosis.examine(checks))
     if json_:
         options.emit(report(findings, running=snapshot is not None))

@@ -1,10 +1,10 @@
 """The `hmac` channel: anything that can sign. The contract for the other side is docs/channels/hmac.md."""
 
 import hashlib
-import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from hmac import digest
-from typing import ClassVar, Literal
+from typing import Literal
 
 from starlette.routing import BaseRoute
 
@@ -15,7 +15,7 @@ from herald_gateway import strict_json
 from herald_gateway.channels import event_format
 from herald_gateway.channels.base import Answer, ChannelContext, Delivered, Inbound, RawRequest, Unauthenticated
 from herald_gateway.channels.callback import Callback
-from herald_gateway.channels.signatures import MOST_SIGNATURES, any_match, check_timestamp
+from herald_gateway.channels.signatures import MOST_SIGNATURES, LiveKeys, any_match, check_timestamp
 from herald_runtime.secrets import SecretFolder
 
 LEAST_SECRET_BYTES = 16
@@ -40,6 +40,14 @@ def verify(secrets: Sequence[bytes], request: RawRequest) -> None:
         raise Unauthenticated("signature_wrong")
 
 
+def _strong(secret: bytes) -> bytes:
+    if len(secret) < LEAST_SECRET_BYTES:
+        raise ConfigurationError(
+            f"the secret is shorter than {LEAST_SECRET_BYTES} bytes", hint="make one with `openssl rand -hex 32`"
+        )
+    return secret
+
+
 class Hmac:
     """One channel of type `hmac`."""
 
@@ -47,33 +55,26 @@ class Hmac:
     methods: frozenset[str] = frozenset(("POST",))
     ack_deadline: float = 10.0
     idempotent: bool = False  # a receiver may drop a repeated reply id, but we cannot know
-    _key: ClassVar[str] = "secret"
 
     def __init__(self, settings: HmacChannel) -> None:
         self.name = settings.name
         self.on_unknown: Literal["resend", "hold"] = settings.on_unknown
-        self._secrets = SecretFolder(settings.secret)
         self._callback = Callback(settings.reply_url, settings.on_unknown)
         self._limits = Limits()
-        for secret in self._secrets.live(self._key):
-            if len(secret) < LEAST_SECRET_BYTES:
-                raise ConfigurationError(
-                    f"a secret of channel {self.name!r} is shorter than {LEAST_SECRET_BYTES} bytes",
-                    path=str(settings.secret),
-                    hint="openssl rand -hex 32",
-                )
+        self._keys = LiveKeys(SecretFolder(settings.secret), "secret", _strong)
 
     def receive(self, request: RawRequest) -> Inbound:
-        verify(self._secrets.live(self._key), request)
+        verify(self._keys.at(request.received_at), request)
         event = strict_json.loads(request.body, self._limits)
         message = event_format.parse(event, channel=self.name, request=request)
         return Inbound((message,), Answer(202, event_format.accepted_body(message)))
 
     async def send(self, reply: Reply, attempt: int) -> Delivered:
         body = event_format.reply_body(reply)
-        timestamp = str(int(time.time()))
+        now = datetime.now(UTC)
+        timestamp = str(int(now.timestamp()))
         # Signed with every live secret, so that a receiver may change over before or after us.
-        signatures = [sign(secret, timestamp, body) for secret in self._secrets.live(self._key)]
+        signatures = [sign(secret, timestamp, body) for secret in self._keys.at(now)]
         await self._callback.post(
             body,
             {

@@ -8,10 +8,10 @@ import base64
 import binascii
 import hashlib
 import re
-import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from hmac import digest
-from typing import ClassVar, Literal
+from typing import Literal
 
 from starlette.routing import BaseRoute
 
@@ -30,7 +30,7 @@ from herald_gateway.channels.base import (
     Unauthenticated,
 )
 from herald_gateway.channels.callback import Callback
-from herald_gateway.channels.signatures import MOST_SIGNATURES, any_match, check_timestamp
+from herald_gateway.channels.signatures import MOST_SIGNATURES, LiveKeys, any_match, check_timestamp
 from herald_runtime.secrets import SecretFolder
 
 LEAST_KEY_BYTES = 24  # the specification's minimum
@@ -51,7 +51,7 @@ def key_of(secret: bytes) -> bytes:
     if not secret.startswith(_PREFIX) or len(key) < LEAST_KEY_BYTES:
         raise ConfigurationError(
             f"a Standard Webhooks secret is not whsec_ and the base64 of at least {LEAST_KEY_BYTES} bytes",
-            hint='echo "whsec_$(openssl rand -base64 32)"',
+            hint='make one with `echo "whsec_$(openssl rand -base64 32)"`',
         )
     return key
 
@@ -88,32 +88,30 @@ class StandardWebhooks:
     methods: frozenset[str] = frozenset(("POST",))
     ack_deadline: float = 15.0  # senders are told to wait 15 to 30 seconds
     idempotent: bool = False
-    _key: ClassVar[str] = "secret"
 
     def __init__(self, settings: StandardWebhooksChannel) -> None:
         self.name = settings.name
         self.on_unknown: Literal["resend", "hold"] = settings.on_unknown
-        self._secrets = SecretFolder(settings.secret)
         self._callback = Callback(settings.reply_url, settings.on_unknown)
         self._limits = Limits()
-        self._decoded: dict[bytes, bytes] = {}
-        self._keys()
+        self._keys = LiveKeys(SecretFolder(settings.secret), "secret", key_of)
 
     def receive(self, request: RawRequest) -> Inbound:
-        identifier = verify(self._keys(), request)
+        identifier = verify(self._keys.at(request.received_at), request)
         event = strict_json.loads(request.body, self._limits)
         message = event_format.parse(event, channel=self.name, request=request, event_id=identifier)
         return Inbound((message,), Answer(202, event_format.accepted_body(message)))
 
     async def send(self, reply: Reply, attempt: int) -> Delivered:
         body = event_format.reply_body(reply)
-        timestamp = str(int(time.time()))
+        now = datetime.now(UTC)
+        timestamp = str(int(now.timestamp()))
         await self._callback.post(
             body,
             {
                 "webhook-id": reply.id,
                 "webhook-timestamp": timestamp,
-                "webhook-signature": " ".join(sign(key, reply.id, timestamp, body) for key in self._keys()),
+                "webhook-signature": " ".join(sign(key, reply.id, timestamp, body) for key in self._keys.at(now)),
             },
         )
         return Delivered(reply.id)
@@ -127,12 +125,6 @@ class StandardWebhooks:
 
     def routes(self) -> Sequence[BaseRoute]:
         return ()
-
-    def _keys(self) -> list[bytes]:
-        secrets = self._secrets.live(self._key)
-        if any(secret not in self._decoded for secret in secrets):
-            self._decoded = {secret: key_of(secret) for secret in secrets}
-        return [self._decoded[secret] for secret in secrets]
 
 
 def create(settings: StandardWebhooksChannel) -> StandardWebhooks:

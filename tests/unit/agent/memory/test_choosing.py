@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from herald_agent.memory.choosing import FACT_CHARACTERS, checked, choose, gist, next_size, tidy
 from herald_agent.memory.ports import Fact, FactRefused
-from herald_contracts.identity import user_key
+from herald_contracts.identity import fact_id, user_key
 
 
 def facts(names: str) -> list[Fact]:
@@ -111,6 +111,11 @@ def test_gist_has_a_bound(text: str, seconds: float) -> None:
 )
 def test_batches_grow_on_a_fast_embedder_only(size: int, seconds: float, following: int) -> None:
     assert next_size(size, seconds) == following
+
+
+def test_fact_ids_are_pinned() -> None:
+    # Another value here means that what was told before an upgrade is remembered twice after it.
+    assert fact_id(user_key("web", "anna"), "I like tea") == "fpengqniqrrqblpfss6bijpj74y"
 
 
 @given(st.text(), st.text())

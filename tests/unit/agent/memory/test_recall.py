@@ -158,12 +158,14 @@ async def test_what_will_not_end_cannot_pile_up() -> None:
             raise asyncio.CancelledError
 
     world.embedder.hang = Stubborn()
-    for _ in range(50):
-        assert await texts(world, ANNA, "a") == []
-    assert world.outcomes == ["skipped"] * 50
-    running = [task for task in asyncio.all_tasks() if task.get_name() == "recall"]
-    assert 0 < len(running) < 30
-    freed.set()
+    try:
+        for _ in range(50):
+            assert await texts(world, ANNA, "a") == []
+        assert world.outcomes == ["skipped"] * 50
+        running = [task for task in asyncio.all_tasks() if task.get_name() == "recall"]
+        assert 0 < len(running) < 30
+    finally:
+        freed.set()
     await world.recall.close()
     world.embedder.hang = None
     world.recall._seconds = 30

@@ -194,7 +194,7 @@ class View:
         await write(events.ending(self._reason))
 
     def _notice_the_end(self) -> None:
-        if False:
+        if self._all.stopping.is_set():
             self.end("leaving")
         elif not self._client.is_connected or self._client.stats["reconnects"] != self._reconnects:
             # The consumer may have gone with the server, and a live update with the connection.

@@ -1,0 +1,141 @@
+"""How it starts, ends, is killed, and starts again."""
+
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from herald_cli import processes
+from herald_cli.state import StateFolder
+from tests.integration.cli.running import Herald
+from tests.waiting import eventually_sync
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_down_leaves_nothing_and_up_finds_everything_again(herald: Herald) -> None:
+    herald.up()
+    first = herald.json("status")
+    family = herald.family()
+    assert len(family) > 6
+    assert herald.litter
+    sent = herald.json("send", "before")
+    told = herald.run("down")
+    assert "Herald is down." in told.stdout
+    assert processes.wait_gone(family, 5) == ()
+    assert herald.litter == []
+    for command in (["status"], ["ledger"], ["send", "x"], ["dead-letters", "list"]):
+        assert "herald up -f FILE" in herald.run(*command, code=1).stderr
+    assert "was not running" in herald.run("down").stdout
+
+    herald.up()
+    again = herald.json("status")
+    assert again["gateway"] == first["gateway"], "its address stays"
+    assert [m["event_id"] for m in herald.json("ledger", "--messages")["messages"]] == [sent["event"]]
+    assert herald.json("send", "after")["reply"]["text"] == "echo: after"
+
+
+def test_its_own_kill_leaves_no_orphan_and_no_litter(herald: Herald) -> None:
+    herald.up()
+    accepted = herald.run("send", "[[first=5]] survive", "--timeout", "0.3", code=75)
+    assert "the message is accepted" in accepted.stderr
+    family = herald.family()
+    os.kill(herald.json("status")["pid"], signal.SIGKILL)
+    assert processes.wait_gone(family, 15) == (), "the kernel and the guard end them"
+    eventually_sync(lambda: herald.litter == [], what="no litter")
+    assert "herald up -f FILE" in herald.run("status", code=1).stderr
+
+    herald.up()
+    sent = herald.json("send", "next")  # takes the old reply, too, when it comes
+    assert sent["reply"]["text"] == "echo: next"
+    ledger = herald.json("ledger")
+    assert (ledger["accepted"], ledger["answered"]) == (2, 2)
+
+
+def test_killed_together_with_its_guard_the_next_start_cleans_up(herald: Herald) -> None:
+    herald.up()
+    supervisor = StateFolder(herald.state).running().process
+    family = processes.tree(supervisor)
+    guards = [p for p in family if "herald_cli.guard" in Path(f"/proc/{p.pid}/cmdline").read_text()]
+    assert len(guards) == 1
+    processes.kill([*guards, supervisor])
+    stubs = [p for p in family if p.alive() and p not in (*guards, supervisor)]
+    told = herald.up().stderr
+    assert processes.wait_gone(family, 0) == ()
+    if any(p.alive() for p in stubs):
+        assert "that an earlier run had left behind" in told
+    assert herald.json("send", "hello")["state"] == "answered"
+
+
+def test_down_after_such_a_kill_cleans_up_too(herald: Herald) -> None:
+    herald.up()
+    supervisor = StateFolder(herald.state).running().process
+    family = processes.tree(supervisor)
+    guards = [p for p in family if "herald_cli.guard" in Path(f"/proc/{p.pid}/cmdline").read_text()]
+    processes.kill([*guards, supervisor])
+    assert processes.wait_gone([supervisor], 5) == ()
+    assert "was not running" in herald.run("down").stdout
+    assert processes.wait_gone(family, 5) == ()
+    assert herald.litter == []
+
+
+def test_in_the_foreground_ctrl_c_stops_everything_in_order(herald: Herald) -> None:
+    controller, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*herald.command, "up", "-f", str(herald.file), "--state", str(herald.state)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+        env={**os.environ, "TERM": "xterm"},
+    ) as process:
+        os.close(terminal)
+        seen = read_until(controller, b"Herald is ready.", 90)
+        assert b"worker 1" in seen
+        family = herald.family()
+        os.write(controller, b"\x03")
+        seen = read_until(controller, b"Stopped.", 60)
+        assert b"Stopping" in seen
+        assert process.wait(30) == 0
+    os.close(controller)
+    assert processes.wait_gone(family, 5) == ()
+    assert herald.litter == []
+    order = [line for line in herald.run("logs", "--json", "-n", "0").stdout.splitlines() if line]
+    assert order == []
+
+
+def read_until(handle: int, wanted: bytes, seconds: float) -> bytes:
+    seen, deadline = b"", time.monotonic() + seconds
+    while wanted not in seen:
+        assert time.monotonic() < deadline, seen[-2000:]
+        seen += os.read(handle, 65_536)
+    return seen
+
+
+def test_the_gateway_stops_before_the_workers_and_these_before_the_servers(herald: Herald) -> None:
+    herald.up()
+    told = herald.run("down").stderr.splitlines()
+    stopped = [line.split()[3] for line in told if line.endswith(" stopped")]
+    order = {name: position for position, name in enumerate(stopped)}
+    assert order["gateway"] < order["agent-1"]
+    assert max(order["gateway"], order["agent-1"]) < min(order[name] for name in ("nats", "postgres", "triton"))
+
+
+def test_two_state_folders_do_not_disturb_each_other(herald: Herald, tmp_path: Path) -> None:
+    from tests.integration.cli.running import write_deployment
+
+    other = Herald(tmp_path / "other", write_deployment(tmp_path / "other.yaml"))
+    herald.up()
+    try:
+        other.up()
+        assert other.json("send", "hello")["state"] == "answered"
+        other.down()
+        assert herald.json("send", "hello")["state"] == "answered"
+        assert herald.json("ledger")["accepted"] == 1
+    finally:
+        other.down()
