@@ -315,11 +315,27 @@ async def test_a_crash_between_vector_and_mark_leaves_one_vector_per_fact(
     assert await one.vectors.count(space) == len(PREFERENCES)
 
 
-async def test_nothing_stays_behind_after_close(alone: Worker) -> None:
+async def test_nothing_stays_behind_after_close(alone: Worker, milvus: servers.Milvus, triton: servers.Triton) -> None:
     await ready(alone)
     await alone.stop()
+    assert open_to(milvus.uri) > 0
+    assert open_to(triton.grpc) > 0
     await alone.memory.close()
     left = [repr(task) for task in asyncio.all_tasks()]
     assert [task for task in left if "herald_agent/memory" in task or "pymilvus" in task] == []
     with pytest.raises(TemporaryError):
         await alone.vectors.search("m-1-384", ANNA, [0.0] * 384, 1)
+
+    async def closed() -> bool:
+        return open_to(milvus.uri) + open_to(triton.grpc) == 0
+
+    await until(closed)
+
+
+def open_to(address: str) -> int:
+    """How many TCP connections there are to a port of this machine, from the kernel's table."""
+    port = f":{int(address.rpartition(':')[2]):04X}"
+    # gRPC's sockets speak IPv6, also to an IPv4 address.
+    tables = "".join(Path(f"/proc/self/net/{name}").read_text() for name in ("tcp", "tcp6"))
+    lines = [line.split() for line in tables.splitlines()]
+    return sum(remote.endswith(port) and state == "01" for _, _, remote, state, *_ in lines if ":" in remote)

@@ -1,5 +1,7 @@
 """Memory over PostgreSQL, Milvus and the embedder in Triton: what it keeps, finds, and to whom it shows it."""
 
+import math
+
 import pytest
 
 from herald_agent.memory.create import create_memory
@@ -43,6 +45,14 @@ class TestWithVectors(RankingContract):
 
     async def settle(self, memory: Memory) -> None:
         await self.worker.written()
+
+
+async def test_an_embedding_says_whose_space_it_is_in(alone: Worker) -> None:
+    stored = await alone.embedder.embed(["tea", "茶"], query=False)
+    asked = await alone.embedder.embed(["tea"], query=True)
+    assert stored.space == asked.space == "embedder-1-384"
+    assert [math.hypot(*vector) for vector in stored.vectors] == pytest.approx([1.0, 1.0])
+    assert stored.vectors[0] != asked.vectors[0]
 
 
 async def told(worker: Worker, user: str, *texts: str) -> None:

@@ -29,7 +29,7 @@ class EmbedderRefused(EmbedderUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One vector per text, in their order, all of `space`."""
+    """One vector per text, in their order, all of `space` and of length 1."""
 
     space: str
     vectors: tuple[Vector, ...]
@@ -71,6 +71,8 @@ class TritonEmbedder:
         matrix = result.as_numpy("embedding")
         if matrix is None or matrix.ndim != 2 or len(matrix) != len(texts):
             raise EmbedderUnavailable(f"embedder {self._model!r} answers in another form than its README says")
+        # Of length 1 the inner product is the cosine, and Milvus need not divide by lengths at each search.
+        matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
         version = result.get_response().model_version
         return Embedded(f"{self._model}-{version}-{matrix.shape[1]}", tuple(matrix.tolist()))
 

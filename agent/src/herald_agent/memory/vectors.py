@@ -47,7 +47,7 @@ class CollectionMissing(VectorsUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What Milvus keeps of a fact."""
+    """What Milvus keeps of a fact. The vector is of length 1."""
 
     id: str
     user_key: str
@@ -115,7 +115,7 @@ class MilvusVectors:
             await _mapped(client.create_collection(name, schema=schema, consistency_level="Bounded", timeout=_CALL))
         if not await _mapped(client.list_indexes(name, timeout=_CALL)):
             index = client.prepare_index_params()
-            index.add_index("vector", index_type="FLAT", metric_type="COSINE")
+            index.add_index("vector", index_type="FLAT", metric_type="IP")
             # pymilvus then waits for the index to be built by asking for a timestamp, which Milvus Lite does not
             # have; its index is complete when the call that creates it returns.
             with contextlib.suppress(_NotImplemented):

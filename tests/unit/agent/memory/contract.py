@@ -77,7 +77,9 @@ class MemoryContract:
         assert fact.text == text.replace("\x00", "")
         assert await memory.recall(ANNA, text) == (fact,)
 
-    @pytest.mark.parametrize("key", ["", "anna", ANNA.upper(), ANNA + "\n", 'u" or "" == "', "c" + ANNA[1:]])
+    @pytest.mark.parametrize(
+        "key", ["", "anna", ANNA.upper(), ANNA + "\n", 'u" or "" == "', "c" + ANNA[1:], "u" + ANNA[1:].upper()]
+    )
     async def test_only_a_user_key_opens_a_memory(self, memory: Memory, key: str) -> None:
         with pytest.raises(ValueError, match="not a user key"):
             await memory.recall(key, "tea")
