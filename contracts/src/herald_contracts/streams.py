@@ -69,7 +69,7 @@ class Topology:
 def topology(
     names: Names, *, web_channels: tuple[str, ...] = (), replicas: int = 1, storage: int = 8 * 2**30
 ) -> Topology:
-    """All of one deployment's JetStream state. `storage` is shared out: IN gets a half, the rest what is left.
+    """All of one deployment's JetStream state. `storage` in bytes is shared out among them.
 
     `web_channels` are the names of the channels that serve a chat page; without one there is no transcript.
     """
@@ -92,7 +92,7 @@ def topology(
     )
     return Topology(
         streams=(
-            Stream(names.in_stream, (names.incoming_all,), PLATFORM_RETRY_SPAN, storage // 2),
+            Stream(names.in_stream, (names.incoming_all,), PLATFORM_RETRY_SPAN, storage * 3 // 8),
             Stream(names.out_stream, (names.outgoing_all,), PLATFORM_RETRY_SPAN, storage // 4),
             Stream(names.receipt_stream, (names.receipt_all,), PLATFORM_RETRY_SPAN, storage // 16),
             *((transcript,) if web_channels else ()),
@@ -106,6 +106,7 @@ def topology(
             Consumer(names.receipt_stream, names.receipts, names.receipt_all, 5, -1, 2_000),
             Consumer(names.advisory_stream, names.advisory_readers, ">", 30, -1, 1_000),
         ),
-        buckets=(Bucket(names.deliveries, PLATFORM_RETRY_SPAN, storage // 32),),
+        # A few hundred bytes per reply, and a full bucket stops deliveries: at 8 GiB room for some 300,000 a day.
+        buckets=(Bucket(names.deliveries, PLATFORM_RETRY_SPAN, storage // 8),),
         replicas=replicas,
     )

@@ -86,7 +86,7 @@ class Names:
 
     @property
     def wake(self) -> str:
-        """Plain NATS, empty payload: there is new work in the turn table."""
+        """Plain NATS: there is new work in the turn table. The payload says who rings, who need not wake itself."""
         return f"{self.prefix}.wake"
 
     @property

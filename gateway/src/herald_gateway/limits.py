@@ -6,6 +6,8 @@ arrive, is in `protocol`; what is judged after verification is in `strict_json` 
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self
 
 from herald_contracts.settings import Limits
 from herald_gateway.channels.base import Malformed, Refused, TooLarge, WrongType
@@ -18,6 +20,7 @@ _JSON = frozenset(
         b"application/json; charset=UTF-8",
     )
 )
+BODIES_BYTES = 256 * 2**20  # held at the same time, over all requests
 _WITHOUT_BODY = frozenset(("GET", "HEAD"))
 
 
@@ -94,3 +97,40 @@ class Connections:
         self._by_address[address] -= 1
         if self._by_address[address] <= 0:
             del self._by_address[address]
+
+
+class Memory:
+    """How many bytes of bodies may be held at the same time: many large ones at once are an attack, or end as one."""
+
+    def __init__(self, most: int = BODIES_BYTES) -> None:
+        self._most = most
+        self.held = 0
+
+    def share(self) -> "Share":
+        """One request's part of it; given back at the end of the `with` block."""
+        return Share(self)
+
+    def take(self, size: int) -> None:
+        """Raises Refused (503)."""
+        if self.held + size > self._most:
+            raise Refused("memory", status=503)
+        self.held += size
+
+
+class Share:
+    __slots__ = ("_memory", "_taken")
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._taken = 0
+
+    def take(self, size: int) -> None:
+        """Raises Refused (503) when all requests together hold too much."""
+        self._memory.take(size)
+        self._taken += size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._memory.held -= self._taken

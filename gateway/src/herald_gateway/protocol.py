@@ -22,6 +22,7 @@ STALL_SECONDS = 30.0  # a reader that takes nothing for this long is gone
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 4 * 2**20
 _PER_HEADER = 4  # ": " and CR LF
+_MOST_PIPELINED = 16  # requests on one connection that wait for the one before them: each holds memory
 
 Phase = Literal["idle", "header", "body"]
 
@@ -136,6 +137,9 @@ class GuardedProtocol(HttpToolsProtocol):
         size = len(self.url) + sum([len(name) + len(value) + _PER_HEADER for name, value in self.headers])
         if size > self._limits.header_bytes:
             self._refusal = (431, "headers_too_large")
+            raise _Enough
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            self._refusal = (429, "pipelined")
             raise _Enough
         super().on_headers_complete()  # raises for a target that is none: then it is still the headers' fault
         self._phase = "body"

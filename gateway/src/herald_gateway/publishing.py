@@ -7,8 +7,9 @@ short restart of NATS thus costs a caller some milliseconds and no retry of its 
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from herald_contracts.errors import HeraldError
+from herald_contracts.errors import ConfigurationError, HeraldError
 from herald_contracts.messages import Message
 from herald_contracts.subjects import Names
 from herald_runtime.acks import NotStored, OutcomeUnknown, Publisher, StreamFull
@@ -18,9 +19,25 @@ _PAUSE_SECONDS = 0.05
 _LEAST_SECONDS = 0.05
 
 
-def retry_after(error: HeraldError) -> int:
-    """Seconds after which a caller may try again: a full stream does not empty in a second."""
-    return 30 if isinstance(error, StreamFull) else 2
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """How a failure to store is told: to the operator by reason, to the caller by when to come again (seconds)."""
+
+    reason: str
+    retry_after: int
+
+
+def not_now(error: HeraldError) -> NotNow:
+    """A full stream does not empty in a second; anything else may be over by then."""
+    match error:
+        case StreamFull():
+            return NotNow("stream_full", 30)
+        case OutcomeUnknown():
+            return NotNow("no_acknowledgement", 2)
+        case ConfigurationError():
+            return NotNow("configuration", 30)
+        case _:
+            return NotNow("not_stored", 2)
 
 
 class Intake:

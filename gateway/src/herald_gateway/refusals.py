@@ -1,4 +1,4 @@
-"""Saying no: one small answer, one count, and a log line that a flood cannot turn into a full disk."""
+"""Saying no, or not now: one small answer, one count, and a log line that a flood cannot turn into a full disk."""
 
 import json
 import time
@@ -31,8 +31,11 @@ class Refusals:
         self._logged: dict[tuple[str, str], float] = {}
         self._unlogged: dict[tuple[str, str], int] = {}
 
-    def count(self, channel: str, reason: str, status: int, address: str) -> None:
-        """`channel` is "" when the request named none that exists: a stranger must not invent label values."""
+    def count(self, channel: str, reason: str, status: int, address: str, problem: str = "") -> None:
+        """`channel` is "" when the request named none that exists: a stranger must not invent label values.
+
+        `problem` is for the log only: what an operator of Herald needs to know beyond the reason.
+        """
         self._measurements.refused.add(channel, reason)
         key = (channel, reason)
         now = self._clock()
@@ -41,4 +44,7 @@ class Refusals:
             return
         self._logged[key] = now
         more = self._unlogged.pop(key, 0)
-        log.warning("refused", channel=channel, reason=reason, status=status, address=address, unlogged_before=more)
+        extra = {"problem": problem} if problem else {}
+        log.warning(
+            "refused", channel=channel, reason=reason, status=status, address=address, unlogged_before=more, **extra
+        )

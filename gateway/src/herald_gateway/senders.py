@@ -19,25 +19,22 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from herald_contracts.errors import ConfigurationError, MalformedMessage, TemporaryError
+from herald_contracts.errors import MalformedMessage, TemporaryError
 from herald_contracts.messages import Receipt, Reply
 from herald_contracts.streams import SENDER_ACK_WAIT
 from herald_contracts.subjects import Names
-from herald_gateway.channels.base import Channel, ChannelDown, SendUnknown, Undeliverable
+from herald_gateway.attempts import attempt
+from herald_gateway.channels.base import Channel
 from herald_gateway.deliveries import Deliveries, Fenced, RecordsUnavailable
 from herald_gateway.delivery_rules import (
-    ATTEMPT_SECONDS,
     Announce,
     Down,
-    Never,
     Policy,
     Record,
     Result,
     Retry,
     Send,
     Settle,
-    Taken,
-    Unheard,
     Wait,
     begin,
     end,
@@ -260,32 +257,14 @@ class Senders:
                 )
                 await _hand_back(message, seconds)
 
-    async def _send(self, reply: Reply, channel: Channel | None, attempt: int) -> Result:
+    async def _send(self, reply: Reply, channel: Channel | None, number: int) -> Result:
         if channel is None:
             # During a rollout a gateway may still have the settings of before this channel existed.
             return Down(f"no channel {reply.channel!r} here")
         began = time.perf_counter()
         self._busy[channel.name] += 1
         try:
-            async with asyncio.timeout(ATTEMPT_SECONDS):
-                delivered = await channel.send(reply, attempt)
-            return Taken(delivered.platform_message_id)
-        except ChannelDown as e:
-            return Down(str(e), e.retry_after)
-        except SendUnknown as e:
-            return Unheard(str(e))
-        except Undeliverable as e:
-            return Never(str(e))
-        except TimeoutError:
-            return Unheard(f"no answer within {ATTEMPT_SECONDS:g} s")
-        except ConfigurationError as e:
-            # Such as a secret that is being replaced: found before anything was sent.
-            log.error("a channel cannot send", channel=channel.name, problem=str(e))
-            return Down("configuration")
-        except Exception:
-            # A fault of ours, at an unknown point: treated as the worst case, and loud.
-            log.exception("a channel failed in an unforeseen way", channel=channel.name, reply=reply.id)
-            return Unheard("internal error")
+            return await attempt(channel, reply, number)
         finally:
             self._busy[channel.name] -= 1
             self._measurements.delivery_took(channel.name, time.perf_counter() - began)

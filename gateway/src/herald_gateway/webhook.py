@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 from starlette.types import Receive, Scope, Send
 
-from herald_contracts.errors import ConfigurationError, TemporaryError
+from herald_contracts.errors import ConfigurationError, HeraldError, TemporaryError
 from herald_contracts.settings import Limits
 from herald_gateway.channels.base import Channel, Inbound, RawRequest, Refused, TooLarge
-from herald_gateway.limits import NotAllowed, check_headers
+from herald_gateway.limits import Memory, NotAllowed, Share, check_headers
 from herald_gateway.measurements import Measurements
-from herald_gateway.publishing import Intake, retry_after
+from herald_gateway.publishing import Intake, not_now
 from herald_gateway.refusals import Refusals, body_of
 from herald_runtime import logs
 
@@ -49,6 +49,7 @@ class Webhooks:
         self._measurements = measurements
         self._refusals = refusals
         self._now = now
+        self._memory = Memory()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, name: str) -> None:
         """Answer one request for the channel called `name`, whether it exists or not."""
@@ -57,8 +58,9 @@ class Webhooks:
         try:
             if channel is None:
                 raise Refused("unknown_channel", status=404)
-            inbound = await self._read(channel, scope, receive)
-            stored = await self._intake.store(inbound.messages, began, channel.ack_deadline)
+            with self._memory.share() as share:
+                inbound = await self._read(channel, scope, receive, share)
+                stored = await self._intake.store(inbound.messages, began, channel.ack_deadline)
         except Disconnected:
             self._refusals.count(name, "disconnected", 0, client_of(scope))
             return
@@ -66,7 +68,7 @@ class Webhooks:
             await self._refuse(scope, send, channel, e)
             return
         except (TemporaryError, ConfigurationError) as e:
-            await self._unavailable(send, name, e)
+            await self._unavailable(scope, send, name, e)
             return
         except Exception:
             # A fault of ours. The platform keeps the event and tries again; meanwhile somebody reads this.
@@ -84,7 +86,7 @@ class Webhooks:
         answer = inbound.answer
         await respond(send, answer.status, answer.body, answer.content_type.encode())
 
-    async def _read(self, channel: Channel, scope: Scope, receive: Receive) -> Inbound:
+    async def _read(self, channel: Channel, scope: Scope, receive: Receive, share: Share) -> Inbound:
         method: str = scope["method"]
         if method not in channel.methods:
             raise NotAllowed("method")
@@ -94,7 +96,7 @@ class Webhooks:
             path=EVENTS,
             query=scope["query_string"].decode("latin-1"),
             headers=tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]),
-            body=await read_body(receive, self._limits.body_bytes),
+            body=await read_body(receive, self._limits.body_bytes, share),
             received_at=self._now(),
         )
         return channel.receive(request)
@@ -108,30 +110,22 @@ class Webhooks:
             extra.append((b"allow", ", ".join(sorted(channel.methods)).encode()))
         await respond(send, refusal.status, body_of(refusal), extra=extra)
 
-    async def _unavailable(self, send: Send, name: str, error: TemporaryError | ConfigurationError) -> None:
+    async def _unavailable(self, scope: Scope, send: Send, name: str, error: HeraldError) -> None:
         """Nothing is promised: the platform keeps the event and tries again."""
+        told = not_now(error)
+        self._refusals.count(name, told.reason, 503, client_of(scope), str(error))
         self._measurements.requests.add(name, "unavailable")
-        if isinstance(error, ConfigurationError):
-            log.error("a channel cannot verify", channel=name, problem=str(error))
-        else:
-            log.warning("not stored", channel=name, error=type(error).__name__, problem=str(error))
-        seconds = str(retry_after(error)).encode()
-        await respond(send, 503, b'{"error": "try_again"}', extra=[(b"retry-after", seconds)])
+        await respond(send, 503, b'{"error": "try_again"}', extra=[(b"retry-after", str(told.retry_after).encode())])
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body. Counts what really arrives: a Content-Length is only a claim. Raises TooLarge."""
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Disconnected
-    body: bytes = message.get("body", b"")
-    if len(body) > limit:
-        raise TooLarge("body_too_large")
-    if not message.get("more_body", False):
-        return body
-    chunks = [body]
-    size = len(body)
-    while message.get("more_body", False):
+async def read_body(receive: Receive, limit: int, share: Share) -> bytes:
+    """The whole body. Counts what really arrives: a Content-Length is only a claim.
+
+    Raises TooLarge, Refused (503) when all bodies together are too many, or Disconnected.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
@@ -139,8 +133,10 @@ async def read_body(receive: Receive, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise TooLarge("body_too_large")
+        share.take(len(chunk))
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
-    return b"".join(chunks)
 
 
 async def respond(

@@ -24,6 +24,7 @@ from tests.fakes.callback import Mood, Receiver
 from tests.integration.gateway.delivering import reply
 from tests.integration.gateway.running import DEADLINE, Gateway, running
 from tests.unit.gateway import samples
+from tests.unit.gateway.test_registry import all_settings
 
 NAMES = Names("test", "own")
 
@@ -171,6 +172,7 @@ async def test_sigterm_answers_what_it_has_begun_and_loses_nothing(own_nats: Any
             async with asyncio.timeout(DEADLINE):
                 while (await client.get("/healthz/live"))[0] != 0:
                     await asyncio.sleep(0.02)  # new connections are refused
+            await asyncio.sleep(1)  # NATS stays away for longer than an impatient server would wait
             own_nats.resume()
             assert [status for status, _ in await asyncio.gather(*posting)] == [202] * 10
             assert await gateway.ended() == 0
@@ -271,3 +273,29 @@ def test_help_answers() -> None:
     answered = command("--help")
     assert answered.returncode == 0
     assert "--settings FILE" in answered.stdout
+
+
+async def test_a_wrong_password_is_waited_out_and_said(own_nats: Any, tmp_path: Path) -> None:
+    folder = samples.secret_folder(tmp_path / "wrong", user=b"herald", password=b"not this one")
+    wrong = own_nats.settings.model_copy(update={"credentials": folder})
+    gateway = Gateway(tmp_path, wrong, NAMES)
+    async with running(gateway, ready=False) as client, streams(own_nats):
+        await gateway.until_logged("waiting for NATS")
+        assert (await client.get("/healthz/ready"))[0] == 503
+        (folder / "password").write_bytes((own_nats.settings.credentials / "password").read_bytes())
+        await client.until("/healthz/ready", 200)
+    assert "not this one" not in gateway.log.read_text()
+
+
+async def test_every_type_of_channel_in_one_process(nats: Any, deployment: Names, tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path, nats.settings, deployment, channels=all_settings(tmp_path))
+    async with running(gateway) as client:
+        assert (await client.post("event-1"))[0] == 202
+        status, page = await client.get("/")  # follows the redirect to the chat page
+        assert status == 200
+        assert "<html" in page
+        for name in ("web", "standard", "feishu"):
+            assert (await client.get(f"/channels/{name}/events"))[0] == 405
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.ended() == 0
+    assert "Traceback" not in gateway.log.read_text()

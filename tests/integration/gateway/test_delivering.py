@@ -238,6 +238,15 @@ async def test_a_platform_that_says_never_is_believed(
     assert len(receiver.posts) == 1
 
 
+async def test_a_redirect_is_not_followed(workshop: Workshop, receiver: Receiver, tmp_path: Path) -> None:
+    receiver.moods.append(Mood(307, headers={"Location": receiver.url}))
+    async with workshop.running(workshop.senders(await workshop.hook(tmp_path, receiver.url))):
+        await workshop.put(reply())
+        (receipt,) = await workshop.until_receipts(1)
+    assert receipt.outcome == "failed"
+    assert len(receiver.posts) == 1
+
+
 async def test_a_connection_that_breaks_after_the_post_is_unknown_on_hold(
     workshop: Workshop, receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -334,6 +343,55 @@ async def test_a_long_delivery_keeps_its_reply(workshop: Workshop, monkeypatch: 
     assert receipt.attempts == 1
 
 
+async def test_a_redelivery_in_the_middle_starts_nothing_new(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(senders_module, "SENDER_ACK_WAIT", 1_000)  # as if the heartbeats were lost
+    await workshop.quickly()
+    release = asyncio.Event()
+
+    async def slow(reply: Reply, attempt: int) -> Delivered:
+        await release.wait()
+        return Delivered("p")
+
+    channel = FakeChannel(slow, on_unknown="resend")
+    js = workshop.client.jetstream()
+    async with workshop.running(workshop.senders(channel)):
+        await workshop.put(reply())
+        async with asyncio.timeout(DEADLINE):
+            while not (await js.consumer_info(workshop.names.out_stream, workshop.names.senders)).num_redelivered:
+                await asyncio.sleep(0.05)
+        await workshop.put(reply(2))  # comes after the redelivery, so that has arrived too
+        async with asyncio.timeout(DEADLINE):
+            while len(channel.sent) < 2:
+                await asyncio.sleep(0.02)
+        release.set()
+        await workshop.until_receipts(2)
+        await workshop.until_settled()
+    assert channel.sent == [(reply().id, 1), (reply(2).id, 1)]
+
+
+async def test_after_a_fault_of_ours_hold_does_not_send_again(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await workshop.quickly()
+
+    def faulty(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("between sending and writing down")
+
+    channel = FakeChannel(taken)
+    with monkeypatch.context() as patch:
+        patch.setattr(senders_module, "end", faulty)
+        senders = workshop.senders(channel)
+        async with workshop.running(senders):
+            await workshop.put(reply())
+            await workshop.until_record(reply(), "sending")
+            patch.setattr(senders, "_now", workshop.senders(channel, later=LATER)._now)
+            (receipt,) = await workshop.until_receipts(1)
+    assert receipt.outcome == "unknown"
+    assert channel.sent == [(reply().id, 1)]
+
+
 async def test_a_slow_platform_leaves_room_for_the_others(workshop: Workshop) -> None:
     release = asyncio.Event()
 
@@ -389,7 +447,7 @@ async def test_stopping_finishes_what_runs_and_hands_back_the_rest(workshop: Wor
     finished = len(await workshop.receipts())
     assert finished == len(first.sent) <= 2
     second = FakeChannel(taken)
-    async with workshop.running(workshop.senders(second)), asyncio.timeout(5):  # well within the 10 s of an ack's wait
+    async with workshop.running(workshop.senders(second)), asyncio.timeout(8):  # within the 10 s of an ack's wait
         await workshop.until_receipts(20)
     assert len(second.sent) == 20 - finished
     assert set(second.sent).isdisjoint(first.sent)

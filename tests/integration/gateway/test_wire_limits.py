@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from herald_contracts.settings import Limits
 from herald_gateway import protocol, serving
 from herald_gateway.channels.base import TooLarge
-from herald_gateway.limits import Connections
+from herald_gateway.limits import Connections, Memory
 from herald_gateway.measurements import Measurements
 from herald_gateway.refusals import Refusals
 from herald_gateway.webhook import Disconnected, read_body, respond
@@ -26,7 +26,7 @@ DEADLINE = 20
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the size of the body, like a webhook route would refuse one that is too large."""
     try:
-        body = await read_body(receive, 2_048)
+        body = await read_body(receive, 2_048, Memory().share())
     except Disconnected:
         return
     except TooLarge:
@@ -344,3 +344,12 @@ async def test_a_reader_that_stops_reading_is_ended(monkeypatch: pytest.MonkeyPa
         await client.send(WHOLE)
         await running.until("slow_reader")
         await running.until_open(0)
+
+
+async def test_only_some_requests_may_wait_in_line() -> None:
+    async with server(Limits()) as running, caller(running.port) as client:
+        await client.send(WHOLE * 10)
+        assert [await client.status() for _ in range(10)] == [200] * 10
+        await client.send(WHOLE * 100)
+        assert await client.ended()
+        assert running.refused("pipelined") == 1

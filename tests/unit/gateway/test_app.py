@@ -142,13 +142,19 @@ async def test_nothing_to_store_is_answered_without_storing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "seconds"), [(NotStored("x"), "2"), (OutcomeUnknown("x"), "2"), (StreamFull("x"), "30")]
+    ("failure", "seconds", "reason"),
+    [
+        (NotStored("x"), "2", "not_stored"),
+        (OutcomeUnknown("x"), "2", "no_acknowledgement"),
+        (StreamFull("x"), "30", "stream_full"),
+    ],
 )
-async def test_what_is_not_stored_is_never_a_2xx(failure: Exception, seconds: str) -> None:
+async def test_what_is_not_stored_is_never_a_2xx(failure: Exception, seconds: str, reason: str) -> None:
     whole = Whole(failure)
     reply = await answered(whole.app)
     assert (reply.status, reply.headers["retry-after"]) == (503, seconds)
     assert whole.requests == {("hook", "unavailable"): 1}
+    assert whole.refused == {("hook", reason): 1}
 
 
 async def test_a_secret_that_went_missing_is_not_the_callers_fault() -> None:

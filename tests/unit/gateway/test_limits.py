@@ -4,7 +4,7 @@ import pytest
 
 from herald_contracts.settings import Limits
 from herald_gateway.channels.base import Refused
-from herald_gateway.limits import Connections, check_headers, is_json
+from herald_gateway.limits import Connections, Memory, check_headers, is_json
 
 HOST = (b"host", b"gateway.test")
 JSON = (b"content-type", b"application/json")
@@ -83,3 +83,16 @@ def test_connections_are_capped_per_address_and_in_all() -> None:
 def test_an_exempt_address_counts_only_in_all() -> None:
     connections = Connections(Limits(connections=3, connections_per_address=1), exempt=lambda address: address == "p")
     assert [connections.enter("p") for _ in range(4)] == ["", "", "", "connections"]
+
+
+def test_all_bodies_together_have_a_limit() -> None:
+    memory = Memory(100)
+    with memory.share() as first:
+        first.take(60)
+        with memory.share() as second:
+            second.take(20)
+            with pytest.raises(Refused) as refused:
+                second.take(21)
+        assert (refused.value.status, refused.value.reason) == (503, "memory")
+        first.take(40)
+    assert memory.held == 0

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from herald_contracts.errors import HeraldError
+from herald_contracts.errors import ConfigurationError, HeraldError
 from herald_contracts.messages import Message
 from herald_contracts.subjects import Names
-from herald_gateway.publishing import Intake, retry_after
+from herald_gateway.publishing import Intake, NotNow, not_now
 from herald_runtime.acks import NotStored, OutcomeUnknown, Publisher, Stored, StreamFull
 from tests.unit.gateway import samples
 
@@ -87,6 +87,14 @@ async def test_nothing_to_store_needs_no_connection() -> None:
     assert await intake(None).store([], time.perf_counter(), 3) == []
 
 
-@pytest.mark.parametrize(("error", "seconds"), [(StreamFull("x"), 30), (NotStored("x"), 2), (OutcomeUnknown("x"), 2)])
-def test_retry_after(error: HeraldError, seconds: int) -> None:
-    assert retry_after(error) == seconds
+@pytest.mark.parametrize(
+    ("error", "reason", "seconds"),
+    [
+        (StreamFull("x"), "stream_full", 30),
+        (NotStored("x"), "not_stored", 2),
+        (OutcomeUnknown("x"), "no_acknowledgement", 2),
+        (ConfigurationError("x"), "configuration", 30),
+    ],
+)
+def test_how_it_is_told(error: HeraldError, reason: str, seconds: int) -> None:
+    assert not_now(error) == NotNow(reason, seconds)

@@ -22,7 +22,8 @@ _READ_SECONDS = 1.0
 _MOST_RETRY_AFTER = 3_600
 _NOT_NOW = frozenset((408, 425, 429))
 _GATEWAY_TIMEOUT = 504
-_USER_AGENT = "herald-gateway"
+# Nothing that the answer says is used, so there is nothing to unpack.
+_HEADERS = {"Content-Type": "application/json", "User-Agent": "herald-gateway", "Accept-Encoding": "identity"}
 
 
 def judge(status: int, retry_after: str | None = None) -> None:
@@ -83,7 +84,7 @@ class Callback:
             async with self._session.post(
                 self._url,
                 data=body,
-                headers={"Content-Type": "application/json", "User-Agent": _USER_AGENT, **headers},
+                headers={**_HEADERS, **headers},
                 allow_redirects=False,
                 timeout=_TIMEOUT,
             ) as response:
