@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nats.errors import Error as NatsError
+
 from benchmarks import explanations, machine, report
 from benchmarks.goals import GOALS, Measured
 from benchmarks.measuring import end_to_end, gateways, idle, inference, workers
@@ -23,6 +25,7 @@ from herald_contracts.errors import HeraldError
 
 HERE = Path(__file__).parent
 ROUNDS = 5
+_MOST_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ def main() -> int:
                 continue
             try:
                 measured.append(each.measure(plan, each.goals & wanted))
-            except (Failed, HeraldError, OSError, TimeoutError) as e:
-                text = f"{type(e).__name__}: {e}"
+            # ValueError: figures that cannot be compared, such as a peer that answered nothing.
+            except (Failed, HeraldError, NatsError, OSError, TimeoutError, ValueError) as e:
+                text = f"{type(e).__name__}: {e}"[:_MOST_REASON]
                 plan.say(f"{', '.join(sorted(each.goals))}: not measured: {text}")
                 failures |= dict.fromkeys(each.goals & wanted, text)
     outcome = report.Outcome(
@@ -124,4 +128,8 @@ def _revision() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        sys.exit(130)

@@ -31,14 +31,21 @@ clock = time.perf_counter  # uvloop's own clock has steps of a millisecond
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One stretch of load. `text` may hold `{n}`; `drain` is how long the last replies are waited for."""
+    """One stretch of load. `text` may hold `{n}`.
+
+    After the last message replies are waited for until all came, at most `drain` seconds, and no longer than `quiet`
+    seconds after the newest one: a backlog that is being worked off is late and not lost. Then `settle` seconds
+    more: a second reply would come soon after the first.
+    """
 
     rate: float
     seconds: float
     salt: str
     text: str
     conversations: int = 200
-    drain: float = 30
+    drain: float = 180
+    quiet: float = 45
+    settle: float = 1.0
     port: int = 0
     path: str = ""
 
@@ -252,14 +259,22 @@ async def stretch(order: Order, desk: Desk, secret: bytes) -> Stretch:
         await client.send(event, request)
         client.ledger.late.append(clock() - due)
     took, cpu = clock() - begin, time.process_time() - cpu
-    deadline = clock() + order.drain
     ledger = client.ledger
-    while clock() < deadline and (ledger.open or sum(ledger.statuses.values()) < count):
-        await asyncio.sleep(0.02)
-    # A second reply would come soon after the first: give it the time to convict.
-    await asyncio.sleep(min(1.0, order.drain))
+    await _drained(ledger, count, order)
+    await asyncio.sleep(order.settle)
     client.close()
     return ledger.judge(took, cpu / took)
+
+
+async def _drained(ledger: Ledger, count: int, order: Order) -> None:
+    deadline = clock() + order.drain
+    newest, seen = clock(), len(ledger.replied)
+    while ledger.open or sum(ledger.statuses.values()) < count:
+        await asyncio.sleep(0.02)
+        if len(ledger.replied) != seen:
+            newest, seen = clock(), len(ledger.replied)
+        if clock() > deadline or clock() > newest + order.quiet:
+            return
 
 
 async def serve() -> None:

@@ -166,12 +166,12 @@ def tree(pid: int) -> list[int]:
 
 
 def tree_cpu_seconds(pid: int) -> float:
-    """`cpu_seconds` over a process and its living descendants."""
-    total = 0.0
+    """CPU of a process and of all its descendants, those included that have ended and were waited for."""
+    ticks = 0
     for each in tree(pid):
         with contextlib.suppress(OSError, IndexError):
-            total += cpu_seconds(each)
-    return total
+            ticks += sum(int(field) for field in _stat(each)[11:15])
+    return ticks / _TICKS
 
 
 def resident_bytes(pid: int) -> int:

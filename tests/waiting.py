@@ -10,17 +10,17 @@ T = TypeVar("T")
 
 
 @overload
-async def eventually(look: Callable[[], Awaitable[T]], *, within: float = 20, what: str = "") -> T: ...
+async def eventually(look: Callable[[], Awaitable[T | None]], *, within: float = 20, what: str = "") -> T: ...
 @overload
-async def eventually(look: Callable[[], T], *, within: float = 20, what: str = "") -> T: ...
+async def eventually(look: Callable[[], T | None], *, within: float = 20, what: str = "") -> T: ...
 
 
-async def eventually(look: Callable[[], T | Awaitable[T]], *, within: float = 20, what: str = "") -> T:
+async def eventually(look: Callable[[], T | Awaitable[T | None] | None], *, within: float = 20, what: str = "") -> T:
     """The first true answer of `look`, asked again and again for `within` seconds. Raises AssertionError."""
     deadline = time.monotonic() + within
     while True:
         seen = look()
-        answer: T = await seen if inspect.isawaitable(seen) else seen
+        answer: T | None = await seen if inspect.isawaitable(seen) else seen
         if answer:
             return answer
         if time.monotonic() >= deadline:
@@ -28,7 +28,7 @@ async def eventually(look: Callable[[], T | Awaitable[T]], *, within: float = 20
         await asyncio.sleep(0.02)
 
 
-def eventually_sync(look: Callable[[], T], *, within: float = 20, what: str = "") -> T:
+def eventually_sync(look: Callable[[], T | None], *, within: float = 20, what: str = "") -> T:
     """The same, for tests without a loop."""
     deadline = time.monotonic() + within
     while not (answer := look()):

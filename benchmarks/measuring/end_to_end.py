@@ -13,7 +13,6 @@ from benchmarks.goals import Finding, Measured, Table
 from benchmarks.herald import Herald
 from benchmarks.open_loop import Order, Stretch
 from benchmarks.plan import Plan
-from benchmarks.processes import Failed
 from benchmarks.servers import Sync
 from herald_cli.ports import Ports
 
@@ -24,7 +23,6 @@ USERS = 200
 # One user in ten has more facts than a prompt takes, so that recall must search and not only list.
 MANY, FACTS = 10, 8
 FIRST_TOKEN, STUB = 0.3, 0.02  # seconds
-GRACE = 60.0
 
 
 class Loaded(Protocol):
@@ -51,7 +49,7 @@ class Runner:
         # No two stretches share an event id: the second would be recognised and not answered.
         salt = f"{self.plan.scratch.name}-{self.number}"
         path = bare.PATH if isinstance(target, bare.Skeleton) else whole.PATH
-        order = Order(rate, seconds, salt, text, conversations=USERS, drain=GRACE, port=target.port, path=path)
+        order = Order(rate, seconds, salt, text, conversations=USERS, port=target.port, path=path)
         before = target.cpu_seconds()
         seen = self.driver.run(order)
         after = target.cpu_seconds()
@@ -163,17 +161,19 @@ def _peak(runner: Runner, herald: Herald) -> list[Finding]:
     plan = runner.plan
     calm = runner.run("Herald, 20 ms model", herald, STEADY, plan.seconds(20), text)
     peak = runner.run("Herald, 20 ms model, peak", herald, PEAK, plan.seconds(60), text)
-    if not peak.answered:
-        raise Failed("nothing was answered at the peak")
     conditions = f"{PEAK}/s for {plan.seconds(60):.0f} s on {plan.cores} cores, sync always, recall on"
-    answered = 100 * peak.answered / peak.sent
+    answered, doubled = 100 * peak.answered / peak.sent, peak.doubled + peak.strangers
     return [
-        Finding("P6.answered", _exact(answered), f"{peak.answered:,} of {peak.sent:,}", "", conditions),
-        Finding("P6.lost", _exact(peak.lost), str(peak.lost), "", "counted by the load client"),
         Finding(
-            "P6.doubled", _exact(peak.doubled + peak.strangers), str(peak.doubled + peak.strangers), "", "the same"
+            "P6.answered",
+            _exact(100 * peak.answered / peak.sent),
+            f"{peak.answered:,} of {peak.sent:,}",
+            "",
+            conditions,
         ),
-        Finding("P6.p99", _exact(peak.p99 / calm.p99), f"{peak.p99:.0f} ms", f"{calm.p99:.0f} ms", conditions),
+        Finding("P6.lost", _exact(peak.lost), str(peak.lost), "", "counted by the load client"),
+        Finding("P6.doubled", _exact(doubled), str(doubled), "", "counted by the load client"),
+        Finding("P6.p99", ratio([peak.p99], [calm.p99]), _ms([peak.p99]), _ms([calm.p99]), conditions),
     ]
 
 

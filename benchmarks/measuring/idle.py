@@ -15,6 +15,7 @@ from herald_cli.ports import Ports
 
 SECRET = "benchmark-" + "2" * 32
 _MB = 1e6
+CONNECTED = {"gateway": "NATS connected", "worker": "NATS, PostgreSQL, model and memory connected"}
 
 
 def measure(plan: Plan, _: frozenset[str]) -> Measured:
@@ -37,7 +38,7 @@ def measure(plan: Plan, _: frozenset[str]) -> Measured:
     findings: list[Finding] = []
     for part in ("gateway", "worker"):
         memory, start = over_rounds(resident[part]), over_rounds(seconds[part])
-        findings.append(Finding(f"P12.{part}_rss", memory, f"{memory.value:.0f} MB", "", "memory and model connected"))
+        findings.append(Finding(f"P12.{part}_rss", memory, f"{memory.value:.0f} MB", "", CONNECTED[part]))
         findings.append(Finding(f"P12.{part}_ready", start, f"{start.value:.2f} s", "", "fork to /healthz/ready 200"))
     note = "The operator's part of P12 is not measured: there is no operator process yet."
     return Measured(tuple(findings), (_table(resident, seconds),), (note,))

@@ -3,20 +3,19 @@
 A worker must not be able to tell which server answers it, so names, types and habits are those of
 https://github.com/NVIDIA/TensorRT-LLM/tree/main/triton_backend/all_models/llmapi (config.pbtxt, model.py):
 `text_output` holds the whole text so far, `finish_reason` comes when `return_finish_reason` was asked, an error
-carries no text, and a request with `stop` set ends the running one of the same request id. Two outputs are ours,
-with the last response: `input_tokens` and `output_tokens`.
+carries no text, and a request with `stop` set ends the running one of the same request id, which then finishes as
+`cancelled`.
+
+Two things differ. `finish_reason` comes with the last response only, as each tensor costs as much as all other work
+on a token; and with it come two outputs of ours, `input_tokens` and `output_tokens`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-
-# Names of pb_utils.TritonError's codes. The stub adds that class after it imported the model, so no sooner
-# than in a call.
-Code = Literal["UNAVAILABLE", "INVALID_ARG", "CANCELLED", "INTERNAL"]
 
 _DEFAULT_MAX_TOKENS = 32  # of llmapi's SamplingParams
 _MOST_TOKENS = 1_000_000
@@ -80,8 +79,8 @@ def answer(
     if request.with_prompt:
         data = request.prompt.encode() + data
     tensors = [pb_utils.Tensor("text_output", np.array([data], dtype=np.object_))]
-    if request.with_finish_reason:
-        tensors.append(pb_utils.Tensor("finish_reason", np.array([str(finish).encode()], dtype=np.object_)))
+    if finish is not None and request.with_finish_reason:
+        tensors.append(pb_utils.Tensor("finish_reason", np.array([finish.encode()], dtype=np.object_)))
     if counts is not None:
         tensors.append(pb_utils.Tensor("input_tokens", np.array(counts[:1], dtype=np.int32)))
         tensors.append(pb_utils.Tensor("output_tokens", np.array(counts[1:], dtype=np.int32)))
@@ -93,9 +92,18 @@ def end(sender: Any, response: Any) -> None:
     sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
 
-def fail(sender: Any, message: str, code: Code) -> None:
-    """End a request with an error; the gRPC status of the stream is made from `code`."""
-    end(sender, pb_utils.InferenceResponse(error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, code))))
+def fail(sender: Any, message: str) -> None:
+    """End a request with an error that another attempt may not meet."""
+    end(sender, pb_utils.InferenceResponse(error=pb_utils.TritonError(message)))
+
+
+def refuse(sender: Any, message: str) -> None:
+    """End a request with an error that every attempt would meet.
+
+    Clients know it by its first word: an error's code reaches them only where they ask for it by a header, and then
+    Triton 2.51 crashes over it.
+    """
+    fail(sender, f"refused: {message}")
 
 
 def _text(request: Any) -> str:

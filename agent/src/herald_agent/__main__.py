@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return process.run("agent", lambda stop: serve(settings, stop))
     except HeraldError as e:
         logs.get("agent").error("ended", problem=str(e), kind=type(e).__name__)
-        return EXIT_FAILED
+    except Exception:
+        # A bug: its place goes to the log, and the supervisor starts another worker.
+        logs.get("agent").exception("broke")
+    return EXIT_FAILED
 
 
 if __name__ == "__main__":

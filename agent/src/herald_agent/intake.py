@@ -62,6 +62,8 @@ class Intake:
         self._most_waiting = most_waiting
         self._vacant = Bell(ttl / 3)
         self._reader: Reader | None = None
+        # No more turns than this can be waiting: what was last counted, and what was opened since.
+        self._waiting = most_waiting
         self._entries: list[NewTurn | Unreadable] = []
 
     @property
@@ -122,10 +124,12 @@ class Intake:
         log.info("reading the stream", cursor=lease.cursor, epoch=lease.epoch)
 
     async def _read(self, reader: "Reader") -> None:
-        if await intake.waiting(self._db, most=self._most_waiting) >= self._most_waiting:
-            await self._renew(reader)
-            await asyncio.sleep(_PAUSE)
-            return
+        if self._waiting >= self._most_waiting:
+            self._waiting = await intake.waiting(self._db, most=self._most_waiting)
+            if self._waiting >= self._most_waiting:
+                await self._renew(reader)
+                await asyncio.sleep(_PAUSE)
+                return
         try:
             batch = await reader.batch(self._ttl / 3)
         except Gap as e:
@@ -170,8 +174,9 @@ class Intake:
         instruments.intake.add(len(turns) - claimed.opened, {"outcome": "duplicate"})
         instruments.intake.add(claimed.refused, {"outcome": "dead"})
         if claimed.opened:
+            self._waiting += claimed.opened
             self._bell.ring()
-            await self._client.publish(self._wake, b"")
+            await self._client.publish(self._wake, self._holder.encode())
 
     async def _renew(self, reader: "Reader") -> None:
         lease = await intake.take(self._db, stream=self._stream, holder=self._holder, ttl=self._ttl)

@@ -25,7 +25,8 @@ class Live:
 
     def __init__(self, client: Client, names: Names, message: Message, turn: Turn) -> None:
         self._client = client
-        self._quiet = turn.quiet
+        # An edit or a recall has no reply: nobody should see one being written.
+        self._quiet = turn.quiet or message.kind != "message"
         self._subject = names.live(message.channel, message.conversation)
         self._update = LiveUpdate(
             turn=turn.id,

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from herald_agent import health as health_server
@@ -29,7 +30,7 @@ from herald_contracts.errors import ConfigurationError, HeraldError, TemporaryEr
 from herald_contracts.settings import AgentSettings
 from herald_runtime import logs
 from herald_runtime.acks import Publisher
-from herald_runtime.connection import connect
+from herald_runtime.connection import connect, disconnect
 from herald_runtime.waking import Bell
 
 T = TypeVar("T")
@@ -105,8 +106,7 @@ async def _serve(
         if memory is not None:
             await _within(_GOODBYE, memory.close())
         if client is not None:
-            # Raises what broke the connection when it is broken.
-            await _within(_GOODBYE, client.close())
+            await _within(_GOODBYE, disconnect(client))
         await _within(_GOODBYE, db.close())
         log.info("stopped")
 
@@ -134,6 +134,7 @@ class Parts:
         self._conditions = conditions
         self._health = health
         self._memory = memory
+        self._holder = holder
         self._bell = Bell(1.0)
         self._relay = Relay(db, publisher, names, reach)
         self._intake = Intake(client, names, db, self._bell, holder=holder, ttl=settings.lease_seconds / 2, reach=reach)
@@ -181,13 +182,14 @@ class Parts:
         names = self._settings.names
         await _within(_GOODBYE, self._intake.release())
         if self._client.is_connected:
-            await _within(_GOODBYE, self._client.publish(names.wake, b""))
+            await _within(_GOODBYE, self._client.publish(names.wake, self._holder.encode()))
         await _within(self._settings.drain_seconds + _GOODBYE, self._worker.drain(self._client, names.wake))
         await _within(_GOODBYE, self._relay.flush())
 
-    async def _woken(self, _: object) -> None:
-        self._bell.ring()
-        self._intake.ring()
+    async def _woken(self, msg: Msg) -> None:
+        if msg.data != self._holder.encode():
+            self._bell.ring()
+            self._intake.ring()
 
     async def _beat(self) -> None:
         self._health.connected = self._client.is_connected

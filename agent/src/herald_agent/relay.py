@@ -21,6 +21,7 @@ from herald_runtime.waking import Bell
 
 _SWEEP = 1.0  # seconds between looks at the whole outbox
 _AGE = 1.5  # a reply that old was not relayed by the worker that wrote it
+_MEANWHILE = 0.1  # seconds in which a statement that ran beside ours has ended
 _DEADLINE = 5.0  # seconds for an acknowledgement
 _BATCH = 128
 
@@ -44,14 +45,19 @@ class Relay:
         self._bell.ring()
 
     def look(self, conversations: Iterable[str]) -> None:
-        """In these, a reply may have become due: one was written behind another, or another was delivered.
-
-        Called after the commit on both sides. Whichever of the two commits is later sees the other, so a reply
-        that is written while the one before it is being recorded as delivered is not forgotten until the sweep.
-        """
+        """In these, a reply may have become due: the one before it was delivered."""
         self._conversations.update(conversations)
         if self._conversations:
             self._bell.ring()
+
+    def look_behind(self, conversation: str) -> None:
+        """A reply was written behind another that is still on its way.
+
+        The one before it may be recorded as delivered at this very moment, by a statement that does not see ours:
+        so look again once such a statement must have ended, instead of leaving the reply to the sweep.
+        """
+        self.look((conversation,))
+        asyncio.get_running_loop().call_later(_MEANWHILE, self.look, (conversation,))
 
     async def once(self) -> None:
         """Wait for work, then relay what is due. Raises temporary errors; what was in hand is found by the sweep."""

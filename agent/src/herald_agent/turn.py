@@ -8,6 +8,7 @@ is away; a lost lease ends everything at once, because then another worker is on
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
@@ -25,10 +26,10 @@ from herald_agent.models.ports import ChatMessage, Model, ModelDeadline, ModelRe
 from herald_agent.relay import Relay
 from herald_agent.steady import Conditions, persist
 from herald_agent.store import finish, steps
-from herald_agent.store.finish import Ended, Entry, Outgoing
+from herald_agent.store.finish import Ended, Exchange, Outgoing
 from herald_agent.store.outbox import Due
 from herald_agent.store.pool import Database
-from herald_contracts.errors import HeraldError, TemporaryError
+from herald_contracts.errors import HeraldError, MalformedMessage, TemporaryError
 from herald_contracts.messages import Message, Reply
 from herald_contracts.settings import AgentSettings
 from herald_runtime import logs
@@ -37,6 +38,18 @@ T = TypeVar("T")
 Outcome = Literal["done", "dead", "retried", "lost_lease"]
 _GRACE = 2.0  # seconds beyond the deadline that a model has to notice it by itself
 log = logs.get("turn")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a turn ended. `more`: its conversation has another one that could begin now.
+
+    `again`: seconds until this one may be begun again.
+    """
+
+    outcome: Outcome
+    more: bool = False
+    again: float = 0.0
 
 
 class EmptyAnswer(TemporaryError):
@@ -70,12 +83,15 @@ class Runner:
         self._conditions = conditions
         self._reach = reach
 
-    async def run(self, turn: Turn) -> Outcome:
+    async def run(self, turn: Turn) -> Ending:
         """Work on `turn` until it is answered, dead, put back, or somebody else's. Cancelling it leaves it to others.
 
         Raises StoreRefused where not even its death can be written down.
         """
-        message = Message.from_wire(turn.payload.encode())
+        try:
+            message = Message.from_wire(turn.payload.encode())
+        except MalformedMessage as e:
+            return await self._unreadable(turn, e)
         since = asyncio.get_running_loop().time() - turn.age
         async with Live(self._client, self._settings.names, message, turn) as live:
             try:
@@ -94,9 +110,9 @@ class Runner:
                     return await self._failed(turn, message, live, since, "broken", e)
             except LeaseLost:
                 log.info("another worker has taken over", turn=turn.id)
-                return "lost_lease"
+                return Ending("lost_lease")
 
-    async def _work(self, turn: Turn, message: Message, live: Live, since: float) -> Outcome:
+    async def _work(self, turn: Turn, message: Message, live: Live, since: float) -> Ending:
         if message.kind != "message":
             return await self._note(turn, message)
         fact = commands.remember(message.content, message.mentions)
@@ -178,17 +194,17 @@ class Runner:
         await self._persist("step.done", lambda: steps.done(self._db, turn.lease, step, output, seconds=lease))
         return output
 
-    async def _answer(self, turn: Turn, message: Message, text: str) -> Outcome:
+    async def _answer(self, turn: Turn, message: Message, text: str) -> Ending:
         answer = reply.reply(turn, message, text, "answer", datetime.now(UTC))
-        asked = Entry(
-            message.id,
-            "user",
-            message.sender.name,
-            message.platform_message_id,
-            prompt.words(message),
-            message.timestamp,
+        exchange = Exchange(
+            asked=message.id,
+            sender=message.sender.name,
+            platform_id=message.platform_message_id,
+            asked_text=prompt.words(message),
+            asked_at=message.timestamp,
+            said_text=text,
+            said_at=answer.created_at,
         )
-        said = Entry(answer.id, "agent", "", None, text, answer.created_at)
         ended = await self._persist(
             "finish.answer",
             lambda: finish.answer(
@@ -197,14 +213,14 @@ class Runner:
                 turn=turn.id,
                 position=turn.position,
                 reply=_outgoing(turn, answer),
-                history=(asked, said),
+                exchange=exchange,
             ),
         )
         self._pass_on(answer, ended)
-        return "done"
+        return Ending("done", ended.more)
 
-    async def _note(self, turn: Turn, message: Message) -> Outcome:
-        await self._persist(
+    async def _note(self, turn: Turn, message: Message) -> Ending:
+        ended = await self._persist(
             "finish.note",
             lambda: finish.note(
                 self._db,
@@ -215,11 +231,25 @@ class Runner:
                 content=amending.new_content(message),
             ),
         )
-        return "done"
+        return Ending("done", ended.more)
+
+    async def _unreadable(self, turn: Turn, error: MalformedMessage) -> Ending:
+        """A message that another version took in and this one cannot read: nothing in it to answer to."""
+        log.error("turn failed for good", turn=turn.id, reason=str(error))
+        try:
+            ended = await self._persist(
+                "finish.bury",
+                lambda: finish.bury(
+                    self._db, turn.lease, turn=turn.id, position=turn.position, reply=None, reason=str(error)
+                ),
+            )
+        except LeaseLost:
+            return Ending("lost_lease")
+        return Ending("dead", ended.more)
 
     async def _failed(
         self, turn: Turn, message: Message, live: Live, since: float, what: Failure, error: Exception
-    ) -> Outcome:
+    ) -> Ending:
         decision = retry.after(
             what,
             attempts=turn.attempts,
@@ -233,15 +263,15 @@ class Runner:
             return await self._bury(turn, message, what, decision.reason)
         return await self._retry(turn, live, decision, error)
 
-    async def _retry(self, turn: Turn, live: Live, decision: Retry, error: Exception) -> Outcome:
+    async def _retry(self, turn: Turn, live: Live, decision: Retry, error: Exception) -> Ending:
         log.warning("turn failed, trying again", turn=turn.id, problem=str(error), seconds=round(decision.delay, 2))
         await live.retrying()
         await self._persist(
             "finish.retry", lambda: finish.retry(self._db, turn.lease, turn=turn.id, delay=decision.delay)
         )
-        return "retried"
+        return Ending("retried", again=decision.delay)
 
-    async def _bury(self, turn: Turn, message: Message, what: Failure | None, reason: str) -> Outcome:
+    async def _bury(self, turn: Turn, message: Message, what: Failure | None, reason: str) -> Ending:
         log.error("turn failed for good", turn=turn.id, reason=reason)
         apology = None
         if message.kind == "message":
@@ -259,14 +289,14 @@ class Runner:
         )
         if apology is not None:
             self._pass_on(apology, ended)
-        return "dead"
+        return Ending("dead", ended.more)
 
     def _pass_on(self, answer: Reply, ended: Ended) -> None:
         if ended.first:
             wire = answer.to_wire().decode()
             self._relay.offer(Due(answer.id, answer.channel, answer.conversation, wire))
         else:
-            self._relay.look((answer.conversation,))
+            self._relay.look_behind(answer.conversation)
 
     async def _persist(self, action: str, attempt: Callable[[], Awaitable[T]]) -> T:
         return await persist("turns", lambda: around(self._reach, action, attempt()), self._conditions)

@@ -19,7 +19,6 @@ from herald_contracts.settings import AgentSettings
 from herald_runtime import logs
 from herald_runtime.waking import Bell
 
-_CONTENDED = 0.002  # seconds; another worker's statement takes about as long
 _CHARACTERS_PER_TOKEN = 4  # of history that is loaded; the prompt cuts it exactly
 log = logs.get("worker")
 
@@ -44,6 +43,7 @@ class Worker:
         self._holder = holder
         self._reach = reach
         self._running: dict[str, tuple[Turn, asyncio.Task[None]]] = {}
+        self._more = True
 
     @property
     def running(self) -> int:
@@ -54,7 +54,8 @@ class Worker:
         settings = self._settings
         room = settings.concurrency - len(self._running)
         if room <= 0:
-            await self._bell.wait()
+            # Whoever rings meanwhile brings work that this worker has not looked at.
+            self._more = await self._bell.wait() or self._more
             return
         acquired = await around(
             self._reach,
@@ -71,11 +72,10 @@ class Worker:
                 own=tuple(self._running),
             ),
         )
+        self._more = acquired.more
         for turn in acquired.turns:
             self._begin(turn)
-        if acquired.contended:
-            await asyncio.sleep(_CONTENDED)
-        elif not acquired.turns:
+        if not acquired.turns:
             await self._bell.wait()
 
     async def renew(self) -> None:
@@ -107,7 +107,7 @@ class Worker:
         if handed_over:
             log.info("turns handed over", turns=handed_over)
             if client.is_connected:
-                await client.publish(wake, b"")
+                await client.publish(wake, self._holder.encode())
 
     def _begin(self, turn: Turn) -> None:
         conversation = turn.lease.conversation
@@ -117,14 +117,20 @@ class Worker:
 
     def _ended(self, conversation: str) -> None:
         self._running.pop(conversation, None)
-        self._bell.ring()
+        # Looking is worth it where work had to wait for room, or for this user's turns to become fewer.
+        if self._more:
+            self._bell.ring()
 
     async def _run(self, turn: Turn) -> None:
         began = time.monotonic()
         outcome = ""
         instruments.in_flight.add(1)
         try:
-            outcome = await self._runner.run(turn)
+            ending = await self._runner.run(turn)
+            outcome = ending.outcome
+            self._more = self._more or ending.more
+            if outcome == "retried":
+                asyncio.get_running_loop().call_later(ending.again, self._bell.ring)
         except asyncio.CancelledError as e:
             outcome = "lost_lease" if "lease lost" in e.args else ""
             raise

@@ -6,7 +6,7 @@ kills every session it was told of and removes their files from shared memory.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from herald_cli import processes
@@ -39,10 +39,15 @@ def guard(orders: Iterable[str]) -> None:
     end(watched.values())
 
 
-def end(watched: Iterable[tuple[processes.Process, str]]) -> int:
-    """Kill the sessions that these processes lead or led, then remove their litter; the number of processes."""
+def end(
+    watched: Iterable[tuple[processes.Process, str]], ours: Callable[[processes.Process], bool] = lambda _: True
+) -> int:
+    """Kill the sessions that these processes lead or led, then remove their litter; the number of processes.
+
+    `ours` has the last word on each: needed when the leaders have long been gone.
+    """
     watched = list(watched)
-    found = [member for leader, _ in watched for member in processes.session(leader)]
+    found = [member for leader, _ in watched for member in processes.session(leader) if ours(member)]
     processes.kill(found)
     processes.wait_gone(found, 10)
     for _, litter in watched:

@@ -78,6 +78,9 @@ class Keeper:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff.delay)
         self._update(state="stopped", pid=None, started=None)
+
+    def close(self) -> None:
+        """After `keep` has ended, however it did."""
         self._log.close()
 
     async def stop(self, hurry: asyncio.Event) -> None:

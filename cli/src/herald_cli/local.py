@@ -37,7 +37,7 @@ def prepare(file: DeploymentFile, folder: StateFolder) -> Prepared:
     """Everything before the first process, with the folder's lock held. Raises ConfigurationError."""
     choices = folder.choices()
     try:
-        ended = leftovers.clean(folder.snapshot(), choices)
+        ended = leftovers.clean(folder.snapshot(), choices, folder.root)
         deployment = file.bundle.deployment
         choices = plan.choose(deployment, choices, Ports(), free_bytes=shutil.disk_usage(folder.root).free)
         folder.keep(choices)

@@ -1,6 +1,8 @@
 """Options that several subcommands share, so that they are spelled and explained once."""
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +38,21 @@ def state(function: F) -> F:
 def as_json(function: F) -> F:
     """Adds `json_`, whether the answer is for a program."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON for scripts (docs/cli.md).")(function)
+
+
+def program() -> str:
+    """How this very command can be typed where we are: by its bare name only if the shell would find it."""
+    script = Path(sys.executable).with_name("herald")
+    found = shutil.which("herald")
+    if found is not None and Path(found).resolve() == script.resolve():
+        return "herald"
+    here = Path.cwd()
+    return str(script.relative_to(here)) if script.is_relative_to(here) else str(script)
+
+
+def again(folder: StateFolder) -> str:
+    """What to add to a command so that it means the same folder: nothing where that is the default."""
+    return "" if folder.root == StateFolder(DEFAULT).root else f" --state {folder.root}"
 
 
 def emit(value: dict[str, Any]) -> None:

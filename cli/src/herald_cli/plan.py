@@ -54,8 +54,16 @@ class Passwords:
 def choose(deployment: AgentDeployment, kept: Choices, ports: Ports, *, free_bytes: int) -> Choices:
     """Ports for every part, and how much the streams may hold. What was chosen before stays where it can.
 
-    Raises ConfigurationError when the port of the file is taken, or the disk is too small.
+    Raises ConfigurationError when the folder is another deployment's, the port of the file is taken, or the disk is
+    too small.
     """
+    whose = f"{deployment.metadata.namespace}/{deployment.metadata.name}"
+    if kept.deployment not in ("", whose):
+        raise ConfigurationError(
+            f"this state folder keeps the messages of {kept.deployment}, and the file says {whose}",
+            path="metadata.name",
+            hint="name another folder with --state, or delete this one with all that is in it",
+        )
     host, wanted = deployment.spec.gateway.host, deployment.spec.gateway.port
     if wanted is not None:
         chosen = {"gateway": ports.exactly(wanted, host=host, path="spec.gateway.port")}
@@ -69,7 +77,9 @@ def choose(deployment: AgentDeployment, kept: Choices, ports: Ports, *, free_byt
     names += [f"agent-{number}" for number in range(1, deployment.spec.agent.replicas + 1)]
     for name in names:
         chosen[name] = ports.pick(kept.ports.get(name))
-    return kept.model_copy(update={"ports": {**kept.ports, **chosen}, "storage": kept.storage or _storage(free_bytes)})
+    storage = kept.storage or _storage(free_bytes)
+    ports_ = {**kept.ports, **chosen}
+    return kept.model_copy(update={"deployment": whose, "ports": ports_, "storage": storage})
 
 
 def _storage(free_bytes: int) -> int:

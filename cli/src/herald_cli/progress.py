@@ -25,7 +25,7 @@ _WORDS: dict[Condition, str] = {
     "ready": "ready",
     "unready": "does not answer",
     "restarting": "restarting",
-    "refused": "refused its configuration",
+    "refused": "cannot run",
     "failed": "failed",
     "stopping": "stopping",
     "stopped": "stopped",

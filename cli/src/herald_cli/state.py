@@ -102,6 +102,7 @@ class Choices(Note):
 
     version: Literal[1] = 1
     id: str = Field(default_factory=lambda: secrets.token_hex(5), description="tells our files in /dev/shm apart")
+    deployment: str = Field(default="", description="namespace/name whose messages are kept here")
     ports: dict[str, int] = Field(default_factory=dict)
     storage: int | None = Field(default=None, description="bytes that the streams may hold together")
 

@@ -66,6 +66,8 @@ class Supervisor:
             for life in lives:
                 life.cancel()
             await asyncio.gather(*lives, *steps, up, stopped, return_exceptions=True)
+            for keeper in self._keepers.values():
+                keeper.close()
             self._guard.farewell()
 
     async def _live(self, keeper: Keeper) -> None:

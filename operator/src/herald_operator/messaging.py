@@ -46,13 +46,13 @@ class Change:
     kept: tuple[str, ...] = ()
 
 
-async def ensure(client: Client, wanted: Topology) -> tuple[Change, ...]:
-    """Create or repair everything in `wanted`; what was done, in order.
+async def ensure(client: Client, wanted: Topology, *, timeout: float = 10) -> tuple[Change, ...]:
+    """Create or repair everything in `wanted`; what was done, in order. `timeout` is seconds for each request.
 
     Raises MessagingUnavailable, or ConfigurationError when the server's limits or an immutable difference are in
     the way.
     """
-    js = client.jetstream(timeout=10)
+    js = client.jetstream(timeout=timeout)
     try:
         return (
             *[await _ensure_stream(js, stream_config(s, wanted.replicas)) for s in wanted.streams],

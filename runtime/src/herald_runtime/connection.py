@@ -58,3 +58,15 @@ async def connect(settings: Nats, name: str, *, wait: float = 30) -> Client:
         await client.close()
         raise Unreachable(f"no NATS at {settings.url} ({type(e).__name__})") from None
     return client
+
+
+async def disconnect(client: Client) -> None:
+    """Close the connection, also one whose server is gone: there is nothing left to lose then.
+
+    nats-py still writes what is pending, onto a broken socket: that raises what broke it, or uvloop's complaint
+    that the socket is closed.
+    """
+    try:
+        await client.close()
+    except (OSError, RuntimeError, nats.errors.Error) as e:
+        log.debug("closed a broken connection", error=type(e).__name__)

@@ -7,7 +7,7 @@ from herald_agent.deciding import reply as replies
 from herald_agent.deciding.turns import NewTurn, Turn, Unreadable
 from herald_agent.store import acquire, finish, intake
 from herald_agent.store.acquire import Acquired
-from herald_agent.store.finish import Ended, Entry, Outgoing
+from herald_agent.store.finish import Ended, Exchange, Outgoing
 from herald_agent.store.intake import Claimed, IntakeLease
 from herald_agent.store.pool import Database
 from herald_contracts.messages import Message, Reply
@@ -63,11 +63,14 @@ class Desk:
 
     async def answer(self, turn: Turn, text: str = "hi") -> Ended:
         message, reply = self.reply_to(turn, text)
-        history = (
-            Entry(
-                message.id, "user", message.sender.name, message.platform_message_id, message.content, message.timestamp
-            ),
-            Entry(reply.id, "agent", "", None, text, NOW),
+        exchange = Exchange(
+            asked=message.id,
+            sender=message.sender.name,
+            platform_id=message.platform_message_id,
+            asked_text=message.content,
+            asked_at=message.timestamp,
+            said_text=text,
+            said_at=NOW,
         )
         return await finish.answer(
             self.db,
@@ -75,7 +78,7 @@ class Desk:
             turn=turn.id,
             position=turn.position,
             reply=outgoing(turn, reply),
-            history=history,
+            exchange=exchange,
         )
 
     async def bury(self, turn: Turn, reason: str = "because") -> Ended:

@@ -27,7 +27,7 @@ from herald_contracts.messages import LiveUpdate, Message, Receipt, Reply
 from herald_contracts.settings import AgentSettings, Nats
 from herald_contracts.subjects import Names
 from herald_runtime.acks import Publisher
-from herald_runtime.connection import connect
+from herald_runtime.connection import connect, disconnect
 from herald_runtime.pulling import ConsumerGone, Puller
 from tests.unit.agent.values import message
 from tests.waiting import eventually
@@ -143,8 +143,7 @@ class Outside:
             for task in outside._tasks:
                 task.cancel()
             await asyncio.gather(*outside._tasks, return_exceptions=True)
-            with contextlib.suppress(OSError):  # its server may be gone
-                await client.close()
+            await disconnect(client)  # its server may be gone
 
     async def send(self, event: str, **fields: Any) -> Message:
         """Until it is durable, as a platform's retries would."""

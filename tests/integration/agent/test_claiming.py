@@ -31,6 +31,13 @@ async def test_an_event_that_is_known_opens_no_second_turn(desk: Desk) -> None:
     assert await desk.db.value("SELECT open_turns FROM conversations") == 2
 
 
+async def test_what_comes_later_is_counted_too(desk: Desk) -> None:
+    await desk.claim(new_turn(1))
+    await desk.claim(new_turn(2), new_turn(3), new_turn(4, chat="other"))
+    assert await desk.db.values("SELECT open_turns FROM conversations ORDER BY open_turns") == [1, 3]
+    assert await desk.db.values("SELECT head_position FROM conversations ORDER BY head_position") == [1, 4]
+
+
 async def test_reading_the_same_entries_twice_changes_nothing(desk: Desk) -> None:
     lease = await desk.lead()
     await desk.claim(new_turn(1), new_turn(2))

@@ -31,6 +31,16 @@ async def _everything(outside: Outside) -> None:
     await outside.send("a5", chat="a", content="five")
 
 
+async def test_a_reply_that_no_other_follows_is_found_by_the_sweep(hire: Hire, outside: Outside) -> None:
+    """Nothing else happens in its conversation that could bring it to anybody's attention."""
+    first = hire("w1").start(at="after finish.answer")
+    await outside.send("only", content="the last word")
+    assert await first.ended() == -signal.SIGKILL
+    hire("w2").start()
+    await outside.all_answered()
+    outside.judge()
+
+
 @pytest.mark.parametrize(("point", "nth"), CASES)
 async def test_killed_at(hire: Hire, outside: Outside, db: Database, point: str, nth: int) -> None:
     first = hire("w1").start(at=point, nth=nth)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 
 from herald_agent.store import dead_letters, ledger
 from herald_agent.store.pool import Database
@@ -174,3 +175,14 @@ async def _tables(db: Database) -> dict[str, str]:
         for row in await db.values(f"SELECT row_to_json(t)::text FROM {table} t"):
             found[f"{table} {hash(row)}"] = row
     return found
+
+
+async def test_a_port_that_is_taken_is_named(hire: Hire, outside: Outside) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        worker = hire("w1", health_port=port).start()
+        assert await worker.ended() == 78
+    assert f"health_port: cannot listen on 127.0.0.1:{port}" in worker.log.read_text()
+    assert "Traceback" not in worker.log.read_text()

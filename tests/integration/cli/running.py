@@ -1,10 +1,11 @@
 """A Herald as a person runs it: the `herald` command in a process of its own, on a state folder of the test's."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Herald:
     def run(self, *arguments: str, code: int | None = 0, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         """`herald ARGUMENTS --state ...`; it must end with `code`, whatever that is where None."""
         done = subprocess.run(
-            [*self.prefix, *self.command, *arguments, "--state", str(self.state)],
+            self.words(*arguments),
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -67,6 +68,18 @@ class Herald:
         )
         assert code is None or done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def words(self, *arguments: str) -> list[str]:
+        return [*self.prefix, *self.command, *arguments, "--state", str(self.state)]
+
+    @contextlib.contextmanager
+    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on until it is stopped, here at the latest."""
+        with subprocess.Popen(self.words(*arguments), stdout=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def json(self, *arguments: str, code: int | None = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code).stdout)

@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,6 @@ def test_what_dies_comes_back_and_status_says_so(herald: Herald, name: str) -> N
         return now if now["ready"] and now["pid"] not in (before["pid"], None) else None
 
     after = eventually_sync(again, within=60, what=f"{name} is back")
-    assert after is not None
     assert after["restarts"] == before["restarts"] + 1
     assert "killed by SIGKILL" in after["last_error"]
     assert processes.wait_gone(family, 10) == (), "nothing of the old one is left"
@@ -216,3 +216,38 @@ def test_examples_can_be_read_by_the_command(tmp_path: Path) -> None:
     """A start with each of them would take long; that each is understood as far as its first process does not."""
     for file in sorted((Path(__file__).parents[3] / "examples").glob("*.yaml")):
         assert list(yaml.safe_load_all(file.read_text()))
+
+
+def until(process: subprocess.Popen[str], wanted: Callable[[str], bool]) -> str:
+    assert process.stdout is not None
+    return next(line for line in process.stdout if wanted(line))
+
+
+def test_the_ledger_is_watched(herald: Herald) -> None:
+    with herald.start("ledger", "--watch", "--json") as watching:
+        before = json.loads(until(watching, bool))["accepted"]
+        herald.run("send", "watched")
+        until(watching, lambda line: json.loads(line)["accepted"] > before)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(20) == 130
+
+
+def test_logs_are_followed(herald: Herald) -> None:
+    pid = herald.components()["agent-2"]["pid"]
+    with herald.start("logs", "-f", "-n", "1", "agent-2") as following:
+        until(following, bool)  # it follows from before its first line on
+        os.kill(pid, signal.SIGKILL)
+        assert "ended: killed by SIGKILL" in until(following, lambda line: "ended:" in line)
+        until(following, lambda line: "started" in line)
+        following.send_signal(signal.SIGINT)
+        assert following.wait(20) == 130
+
+
+def test_a_reader_that_goes_away_is_no_error(herald: Herald) -> None:
+    done = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$@" | head -n 1', "bash", *herald.words("logs", "-n", "5000")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""

@@ -156,7 +156,6 @@ def test_dies_with_the_process_that_started_it(kind: str, tmp_path: Path) -> Non
         import os, signal, sys
         from pathlib import Path
         from tests import servers
-from tests.waiting import eventually_sync
         made = {{
             "nats": lambda f: servers.Nats(f),
             "postgres": lambda f: servers.Postgres(f),

@@ -1,13 +1,16 @@
 """Triton killed, absent, hung: never a hang of ours, and work goes on when it is back."""
 
 import asyncio
+import contextlib
+import random
 from collections.abc import AsyncIterator
 
 import pytest
 
 from herald_agent.models import triton as client
 from herald_agent.models.create import create_model
-from herald_agent.models.ports import Model, ModelDeadline, ModelUnavailable
+from herald_agent.models.ports import Model, ModelDeadline, ModelRefused, ModelUnavailable
+from herald_contracts.errors import HeraldError
 from herald_contracts.settings import Generation, TritonModel
 from tests import servers
 from tests.integration.models.subjects import ask, until
@@ -70,8 +73,8 @@ async def test_a_server_that_hangs_is_noticed_by_its_silence(own_triton: servers
 async def test_a_server_that_hangs_is_noticed_by_pings_before_the_silence_is_too_long(
     own_triton: servers.Triton, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
-    monkeypatch.setattr(client, "OPTIONS", {**client.OPTIONS, **dict.fromkeys(names, 1_000)})
+    quick = {name: 1_000 for name in client.OPTIONS if "keepalive" in name or "ping_timeout" in name}
+    monkeypatch.setattr(client, "OPTIONS", {**client.OPTIONS, **quick})
     model = create_model(TritonModel(url=own_triton.grpc, model="scripted"), Generation())
     running = await begin(model, "[[hang-after=1]]")
     own_triton.pause()
@@ -79,6 +82,40 @@ async def test_a_server_that_hangs_is_noticed_by_pings_before_the_silence_is_too
         await asyncio.wait_for(running, 15)
     own_triton.resume()
     await model.close()
+
+
+async def test_answers_left_at_any_moment_do_not_harm_the_server(own_triton: servers.Triton, model: Model) -> None:
+    """Triton 2.51 dies of errors with a gRPC status, and cannot unload after gRPC cancels: within a few hundred answers."""
+    chance = random.Random(7)
+    kinds = (
+        "[[hang]]",
+        "[[endless]]",
+        "[[error]]",
+        "[[refuse]]",
+        "[[delay=0.01]] a b c d",
+        "hello",
+        "[[error-after=1]]",
+    )
+
+    async def leave(number: int) -> None:
+        task = asyncio.create_task(ask(model, f"{chance.choice(kinds)} {number}", deadline=chance.uniform(0.01, 0.3)))
+        if chance.random() < 0.5:
+            await asyncio.wait((task,), timeout=chance.uniform(0, 0.1))
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, HeraldError):
+            await task
+
+    for start in range(0, 800, 40):
+        await asyncio.gather(*(leave(start + i) for i in range(40)))
+    failing = ("[[error]]", "[[refuse]]", "[[error-after=3]] [[delay=0.002]] a b c", "[[error-after=1]] a b")
+    errors = [ask(model, f"{chance.choice(failing)} {i}") for i in range(600)]
+    outcomes = await asyncio.gather(*errors, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {ModelUnavailable, ModelRefused}
+    assert own_triton.running
+    assert (await ask(model, "well?"))[0].text == "echo: well?"
+    await model.close()
+    own_triton.stop()
+    assert "failed to stop server" not in own_triton.log.read_text(errors="replace")
 
 
 async def test_closing_ends_what_runs(model: Model) -> None:

@@ -168,5 +168,5 @@ async def test_a_server_that_is_gone_is_a_temporary_error(own_nats: servers.Nats
     client = await nats_py.connect(own_nats.url, allow_reconnect=False)
     own_nats.kill()
     with pytest.raises(messaging.MessagingUnavailable):
-        await messaging.ensure(client, replace(wanted, consumers=()))
+        await messaging.ensure(client, replace(wanted, consumers=()), timeout=1)
     await client.close()

@@ -39,6 +39,14 @@ def test_cpu_and_memory_of_a_process_are_the_kernels() -> None:
     assert os.getpid() in processes.tree(os.getppid())
 
 
+def test_the_cpu_of_a_tree_counts_children_that_have_ended() -> None:
+    before, own = processes.tree_cpu_seconds(os.getpid()), processes.cpu_seconds(os.getpid())
+    burn = "import time\nwhile time.process_time() < 0.2: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    spent = processes.tree_cpu_seconds(os.getpid()) - before
+    assert spent - (processes.cpu_seconds(os.getpid()) - own) >= 0.18
+
+
 def test_a_child_reports_past_its_logs_and_is_ended(tmp_path: Path) -> None:
     code = "print('a log line'); from benchmarks.processes import report; report({'n': 1}); input()"
     environment = {**os.environ, "PYTHONPATH": str(Path(processes.__file__).parents[1])}

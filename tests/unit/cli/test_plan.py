@@ -10,7 +10,7 @@ from herald_cli.ports import Ports
 from herald_cli.state import Choices, StateFolder
 from herald_contracts import settings
 from herald_contracts.errors import ConfigurationError
-from herald_contracts.resources.v1alpha1 import AgentDeployment
+from herald_contracts.resources.v1alpha1 import AgentDeployment, Metadata
 from tests.unit.cli.deployments import FEISHU, HMAC, STANDARD, WEB, deployment
 
 PASSWORDS = plan.Passwords(nats_user="herald", nats="n-password", postgres="p-password")
@@ -170,3 +170,13 @@ def test_what_is_in_shared_memory_can_be_told_apart(tmp_path: Path) -> None:
 )
 def test_the_address_that_is_shown_can_be_opened(tmp_path: Path, host: str, address: str) -> None:
     assert make(deployment(gateway={"host": host}), tmp_path).gateway.startswith(address)
+
+
+def test_a_state_folder_belongs_to_one_deployment() -> None:
+    """Its tables know no deployment: two of them would count each other's messages."""
+    kept = plan.choose(deployment(), Choices(), Ports(), free_bytes=100 * GIB)
+    assert kept.deployment == "default/support"
+    other = deployment().model_copy(update={"metadata": Metadata(name="other")})
+    with pytest.raises(ConfigurationError, match="keeps the messages of default/support") as refused:
+        plan.choose(other, kept, Ports(), free_bytes=100 * GIB)
+    assert "--state" in refused.value.hint

@@ -2,16 +2,20 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from herald_agent.store.dead_letters import Letter
 from herald_cli.commands import dead_letters, doctor, ledger, logs, send, status
 from herald_cli.diagnosis import Finding
 from herald_cli.logfiles import parse
+from herald_cli.main import COMMANDS, cli
 from herald_cli.options import emit
 from herald_cli.receiving import Reply
+from herald_cli.rim import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_INTERNAL, EXIT_TEMPORARY
 from herald_cli.sending import Sent
 from herald_cli.state import Component
 from herald_cli.style import Style
@@ -203,3 +207,37 @@ def test_the_delivery_record_names_what_happened() -> None:
     dead = Sent("e1", "hmac", "chat", row=ROW.model_copy(update={"state": "dead", "reason": "too long"}))
     assert "reason: too long" in "\n".join(send.record(dead, PLAIN))
     assert "herald dead-letters list" in "\n".join(send.record(dead, PLAIN))
+
+
+def test_the_documentation_names_every_field_and_every_command() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+    for _, keys in CONTRACTS:
+        for key in keys:
+            assert f"`{key}`" in text or f"`{key}[]`" in text, key
+    for name in COMMANDS:
+        assert f"`herald {name}" in text, name
+    for code in (EXIT_FAILED, EXIT_INTERNAL, EXIT_TEMPORARY, EXIT_CONFIGURATION):
+        assert f"| {code} |" in text
+
+
+def test_every_command_has_help_that_answers() -> None:
+    runner = CliRunner()
+    for name in COMMANDS:
+        told = runner.invoke(cli, [name, "--help"])
+        assert told.exit_code == 0, name
+        assert len(told.output.splitlines()) > 4, name
+    told = runner.invoke(cli, ["--help"])
+    assert all(name in told.output for name in COMMANDS)
+
+
+def test_a_bug_is_one_line_and_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("unexpected")
+
+    monkeypatch.setattr("herald_cli.commands.version.metadata.version", broken)
+    told = CliRunner().invoke(cli, ["version"])
+    assert told.exit_code == EXIT_INTERNAL
+    assert "internal error: KeyError: 'unexpected'" in told.output
+    assert "HERALD_DEBUG=1" in told.output
+    monkeypatch.setenv("HERALD_DEBUG", "1")
+    assert isinstance(CliRunner().invoke(cli, ["version"]).exception, KeyError)

@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from herald_agent.models.fitting import PromptTooLong, fit
-from herald_agent.models.ports import (
-    ChatMessage,
-    Completion,
-    ModelDeadline,
-    ModelRefused,
-    ModelUnavailable,
-    OnText,
-)
+from herald_agent.models.ports import ChatMessage, Completion, ModelDeadline, OnText
 from herald_contracts.settings import Generation
 
 # A reply holds 200,000 characters (herald_contracts.messages.Reply). A token is rarely longer than 8 characters;
@@ -96,8 +89,10 @@ class StreamedModel:
         try:
             async with asyncio.timeout_at(min(until, loop.time() + silence)) as limit:
                 async for last in chunks:
-                    text, grown = self._grown(text, last.text)
-                    if grown:
+                    # NUL has no place in PostgreSQL's text. The text may shrink: a server takes back the beginning
+                    # of a stop word that it had shown.
+                    before, text = text, last.text.replace("\x00", "")[: self._most]
+                    if len(text) > len(before):
                         limit.reschedule(until)
                         await on_text(text)
                         silence, waiting_for = idle, "the next token"
@@ -115,13 +110,6 @@ class StreamedModel:
             await chunks.aclose()
         if last is None:
             return Completion(text="", input_tokens=None, output_tokens=None, finish="stop")
-        finish = last.finish or ("length" if len(text) >= self._most else "stop")
+        cut = len(last.text) > len(text) or last.finish is None
+        finish = "length" if cut and len(text) >= self._most else last.finish or "stop"
         return Completion(text, last.input_tokens, last.output_tokens, finish)
-
-    def _grown(self, before: str, now: str) -> tuple[str, bool]:
-        """The text to show, and whether it is more than before. NUL has no place in PostgreSQL's text."""
-        now = now.replace("\x00", "")[: self._most]
-        return (now, True) if len(now) > len(before) else (before, False)
-
-
-__all__ = ["Backend", "Chunk", "ModelRefused", "ModelUnavailable", "StreamedModel"]

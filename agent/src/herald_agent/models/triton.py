@@ -1,17 +1,22 @@
 """Chat through Triton: the tensors of TensorRT-LLM's `llmapi` model over gRPC streams.
 
-Each answer is a stream of its own on one shared channel. Sharing one stream between answers would save 0.2 ms of
-CPU per answer, but then a cancel or a deadline could not reach the model (gRPC cancels streams, not messages on
-them), errors would lose their status codes, and one lost stream would end all answers. The messages and the stub
-are tritonclient's; its `stream_infer` is not used, because it costs a third more CPU per token.
+Each answer is a stream of its own on one shared channel, so that a lost stream ends one answer only. Messages and
+stub are tritonclient's; its `stream_infer` is not used, because it costs a third more CPU per token.
 
-Names and habits: NVIDIA/TensorRT-LLM, triton_backend/all_models/llmapi (config.pbtxt, 1/model.py), and Triton's
-docs/customization_guide/inference_protocols.md for `triton_grpc_error`. What matters here: `text_output` is the
-whole text so far; an error may come as the text "N/A" without the finish reason that was asked for.
+What Triton does to those who leave decides the rest of this module (seen with 2.51; the races are those of
+triton-inference-server/server issues 7368 and 8034, pull requests 7840 and 8078). An error with the header
+`triton_grpc_error` crashes it within a few hundred answers; a gRPC cancel or deadline that meets the end of a stream
+leaks the model's handle, so that the model never unloads. So errors come as text, without that header, and an answer
+that nobody waits for any more is ended as `llmapi` offers it: by a second request of the same id with `stop` set. The
+stream then ends in good order behind the caller's back; only one that does not is cancelled.
+
+Names and habits: NVIDIA/TensorRT-LLM, triton_backend/all_models/llmapi (config.pbtxt, 1/model.py). `text_output` is
+the whole text so far; an error may come as the text "N/A" without the finish reason that was asked for.
 """
 
 import asyncio
 import codecs
+import secrets
 import struct
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -27,6 +32,12 @@ from herald_contracts.settings import Generation, TritonModel
 
 _MAX_MESSAGE = 32 * 1024 * 1024
 _READY_SECONDS = 2.0
+_LEAVE_SECONDS = 5.0
+"""How long a stopped answer may take to end before its stream is cancelled."""
+_STOP_AGAIN_SECONDS = 0.5
+"""Said again because the first may have overtaken the request that it is about."""
+_LONG_STOP_SECONDS = 60.0
+"""gRPC's own deadline comes so much later than ours: it ends only what nobody looks after any more."""
 OPTIONS = {
     "grpc.max_receive_message_length": _MAX_MESSAGE,
     "grpc.max_send_message_length": _MAX_MESSAGE,
@@ -34,6 +45,7 @@ OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1_000,
+    "grpc.enable_http_proxy": 0,  # prompts go to the configured server and nowhere else
     # Another channel's back-off of the same process is not ours.
     "grpc.use_local_subchannel_pool": 1,
     # Notices a server that hangs before the silence is too long. No more than two pings while nothing is sent: a
@@ -43,8 +55,7 @@ OPTIONS = {
     "grpc.http2.ping_timeout_ms": 5_000,  # or gRPC waits a minute for the answer to a ping, whatever the line above
     "grpc.http2.max_pings_without_data": 2,
 }
-# Makes Triton end the stream with a real gRPC status instead of an error text.
-_METADATA = (("triton_grpc_error", "true"),)
+_EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 _REFUSED = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -54,8 +65,10 @@ _REFUSED = frozenset(
         grpc.StatusCode.UNAUTHENTICATED,
     }
 )
+# How error texts begin or what they contain when the request can never work: Herald's own models (inference/local)
+# say "refused: ", Triton itself complains of an input that the model does not have.
+_REFUSALS = ("refused: ", "unexpected inference input")
 _MAX_DETAIL = 300
-_EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 
 
 class TritonBackend:
@@ -67,39 +80,29 @@ class TritonBackend:
         self._generation = generation
         self._template = ChatTemplate.load(settings.template)
         self._channel: grpc.aio.Channel | None = None
+        self._stub: Any = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def stream(
         self, messages: Sequence[ChatMessage], *, deadline: float, request_id: str
     ) -> AsyncGenerator[Chunk, None]:
-        request = self._request(self._template.render(messages), request_id)
-        call = self._stub().ModelStreamInfer((request,), metadata=_METADATA, timeout=deadline)
-        last: Chunk | None = None
+        # Unique per attempt: `stop` names an id, and a zombie's answer must not be ended by its successor.
+        unique = f"{request_id}:{secrets.token_hex(4)}"
+        request = self._request(self._template.render(messages), unique)
+        answer = _Answer(self._open().ModelStreamInfer((request,), timeout=deadline + _LONG_STOP_SECONDS))
         try:
-            # The finished answer is held until the stream is at its end: whoever has it stops reading, and a cancel
-            # that meets the end of a stream makes Triton (2.51) leak the model's handle, so that it cannot unload.
-            while (response := await call.read()) is not _EOF:
-                chunk = read_response(response)
-                if chunk is not None and chunk.finish is not None:
-                    last = chunk
-                elif chunk is not None:
-                    yield chunk
-            if last is not None:
-                yield last
-        except grpc.aio.AioRpcError as e:
-            raise as_error(e.code(), e.details() or "") from None
-        except asyncio.CancelledError:
-            # Closing the channel cancels its calls, and gRPC raises that here as if the task were cancelled.
-            task = asyncio.current_task()
-            if self._closed and task is not None and not task.cancelling():
-                raise ModelUnavailable("the model client was closed") from None
-            raise
+            async for chunk in answer.chunks():
+                yield chunk
         finally:
-            call.cancel()
+            if not answer.over:
+                task = asyncio.create_task(self._leave(answer, unique))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
 
     async def ready(self) -> bool:
         try:
-            answer = await self._stub().ModelReady(
+            answer = await self._open().ModelReady(
                 service_pb2.ModelReadyRequest(name=self._settings.model), timeout=_READY_SECONDS
             )
         except (grpc.aio.AioRpcError, ModelUnavailable):
@@ -108,18 +111,35 @@ class TritonBackend:
 
     async def close(self) -> None:
         self._closed = True
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=_LEAVE_SECONDS)
         if self._channel is not None:
             await self._channel.close(None)
 
-    def _stub(self) -> Any:
+    async def _leave(self, answer: "_Answer", unique: str) -> None:
+        """Have the model stop, and see the stream to its end."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _LEAVE_SECONDS
+        while not answer.ending and loop.time() < until:
+            stop = service_pb2.ModelInferRequest(model_name=self._settings.model, id=unique)
+            _add(stop, "text_input", "BYTES", 1, _packed(""))
+            _add(stop, "stop", "BOOL", 1, b"\x01")
+            # Its answer is an error that says "cancelled", whether or not such a request runs.
+            said = _Answer(self._stub.ModelStreamInfer((stop,), timeout=_LEAVE_SECONDS))
+            await answer.wait(_STOP_AGAIN_SECONDS)
+            await said.end(_STOP_AGAIN_SECONDS)
+        await answer.end(_STOP_AGAIN_SECONDS)
+
+    def _open(self) -> Any:
         if self._closed:
             raise ModelUnavailable("the model client was closed")
         if self._channel is None:  # here and not in __init__: a channel belongs to a running event loop
             self._channel = grpc.aio.insecure_channel(self._settings.url, options=list(OPTIONS.items()))
-        return service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+            self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        return self._stub
 
-    def _request(self, prompt: str, request_id: str) -> Any:
-        request = service_pb2.ModelInferRequest(model_name=self._settings.model, id=request_id)
+    def _request(self, prompt: str, unique: str) -> Any:
+        request = service_pb2.ModelInferRequest(model_name=self._settings.model, id=unique)
         _add(request, "text_input", "BYTES", 1, _packed(prompt))
         _add(request, "streaming", "BOOL", 1, b"\x01")
         _add(request, "return_finish_reason", "BOOL", 1, b"\x01")
@@ -129,6 +149,73 @@ class TritonBackend:
         if stop := self._template.stop:
             _add(request, "sampling_param_stop", "BYTES", len(stop), b"".join(map(_packed, stop)))
         return request
+
+
+class _Answer:
+    """One stream, read to its end by a task of its own: gRPC cancels a stream whose reader is cancelled.
+
+    Only the newest message is kept. Each holds the whole text, so that whoever is slow misses nothing.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._newest: Any = None
+        self._error: ModelUnavailable | ModelDeadline | ModelRefused | None = None
+        self._changed = asyncio.Event()
+        self._task = asyncio.create_task(self._read())
+        self._failed = False
+        self.over = False
+
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
+        """The text so far, whenever it changed; the finished one once the stream is at its end."""
+        last: Chunk | None = None
+        while not (self.over and self._newest is None):
+            await self._changed.wait()
+            self._changed.clear()
+            response, self._newest = self._newest, None
+            try:
+                chunk = read_response(response) if response is not None else None
+            except (ModelUnavailable, ModelRefused):
+                self._failed = True
+                raise
+            if chunk is not None and chunk.finish is not None:
+                last = chunk
+            elif chunk is not None:
+                yield chunk
+        if self._error is not None:
+            raise self._error
+        if last is not None:
+            yield last
+
+    @property
+    def ending(self) -> bool:
+        """Whether the server needs no word from us to end the stream."""
+        return self.over or self._failed
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for the end of the stream, so long at most."""
+        await asyncio.wait((self._task,), timeout=seconds)
+
+    async def end(self, seconds: float) -> None:
+        """Wait for the end of the stream, and cancel it when it does not come."""
+        await self.wait(seconds)
+        if not self.over:
+            self._call.cancel()
+            await self.wait(seconds)
+
+    async def _read(self) -> None:
+        try:
+            while (response := await self._call.read()) is not _EOF:
+                if response.error_message or response.infer_response.outputs:
+                    self._newest = response
+                    self._changed.set()
+        except grpc.aio.AioRpcError as e:
+            self._error = as_error(e.code(), e.details() or "")
+        except asyncio.CancelledError:  # what gRPC raises when the channel is closed or the call cancelled
+            self._error = ModelUnavailable("the model client was closed")
+        finally:
+            self.over = True
+            self._changed.set()
 
 
 def read_response(response: Any) -> Chunk | None:
@@ -170,7 +257,7 @@ def decoded(data: bytes, *, final: bool) -> str:
 
 
 def as_error(code: grpc.StatusCode, detail: str) -> ModelUnavailable | ModelDeadline | ModelRefused:
-    """The port's error for a gRPC status.
+    """The port's error for a gRPC status, or for an error text (which has the status UNKNOWN).
 
     Unknown models and internal errors count as temporary: a server that is just loading, or just failing, says
     the same, and the turn's own budget ends the attempts.
@@ -180,7 +267,7 @@ def as_error(code: grpc.StatusCode, detail: str) -> ModelUnavailable | ModelDead
         return PromptTooLong(f"Triton: {text}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ModelDeadline("the time for this turn is used up")
-    if code in _REFUSED:
+    if code in _REFUSED or any(refusal in detail for refusal in _REFUSALS):
         return ModelRefused(f"Triton refuses the request: {text}")
     return ModelUnavailable(f"Triton: {code.name.lower()}: {text}")
 

@@ -18,15 +18,15 @@ from herald_agent.store.pool import Database
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """`contended`: another worker was deciding at the same moment, look again at once."""
+    """`more`: there is other work that must wait, for room, for its user's other turns, or for its time."""
 
     turns: tuple[Turn, ...]
-    contended: bool
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    decided: bool
+    more: bool
     id: str | None
     conversation: str
     epoch: int
@@ -41,19 +41,18 @@ class _Row:
     history: str | None
 
 
-# gate: whoever waited for another acquire decides on an outdated snapshot, and the row's newer version, compared with
-#   the number that the snapshot shows, says so. That makes per_user exact without a second statement.
 # clock: a database that just came back must not hand every turn to somebody else: for one lease time all leases hold.
+# chosen: rows that another worker is choosing at this moment are skipped, and one that changed since our snapshot is
+#   looked at again as it is now. Both choose a user's oldest heads, so both together choose no more of them than one.
+# begun: a conversation that was served and freed since our snapshot is free again, but its head is another one.
 _ACQUIRE = """
-WITH gate AS MATERIALIZED (
-    SELECT g.one FROM acquiring g WHERE g.round = (SELECT seen.round FROM acquiring seen) FOR UPDATE
-), clock AS MATERIALIZED (
+WITH clock AS MATERIALIZED (
     SELECT CASE WHEN now() < pg_postmaster_start_time() + make_interval(secs => %(lease)s)
                 THEN '-infinity'::timestamptz ELSE now() END AS expired
 ), live AS MATERIALIZED (
     SELECT c.head_user AS user_key, count(*)::int AS running
       FROM conversations c, clock
-     WHERE c.holder IS NOT NULL AND c.lease_until > clock.expired AND c.head_user IS NOT NULL
+     WHERE c.holder IS NOT NULL AND c.lease_until > clock.expired
      GROUP BY c.head_user
 ), idle AS (
     SELECT c.id
@@ -87,7 +86,7 @@ WITH gate AS MATERIALIZED (
       LEFT JOIN live ON live.user_key = t.user_key
 ), chosen AS MATERIALIZED (
     SELECT c.id AS conversation, c.epoch, heads.turn, heads.nth, heads.position
-      FROM gate, clock, heads JOIN conversations c ON c.id = heads.conversation
+      FROM clock, heads JOIN conversations c ON c.id = heads.conversation
      WHERE heads.nth <= %(per_user)s::int
        AND c.open_turns > 0 AND c.not_before <= now() AND (c.holder IS NULL OR c.lease_until <= clock.expired)
      ORDER BY heads.nth, heads.position
@@ -100,7 +99,7 @@ WITH gate AS MATERIALIZED (
            budget_since = CASE WHEN t.state = 'running' THEN now() ELSE coalesce(t.budget_since, now()) END,
            epoch = chosen.epoch + 1
       FROM chosen
-     WHERE t.id = chosen.turn
+     WHERE t.id = chosen.turn AND t.state IN ('waiting', 'running')
     RETURNING t.id, t.conversation, t.position, t.user_key, t.payload, t.attempts, t.adoptions, t.reply_number,
               t.epoch, t.budget_since
 ), leased AS (
@@ -109,10 +108,10 @@ WITH gate AS MATERIALIZED (
            head_position = begun.position, head_user = begun.user_key
       FROM begun
      WHERE c.id = begun.conversation
-), counted AS (
-    UPDATE acquiring SET round = round + 1 WHERE EXISTS (SELECT FROM begun)
 )
-SELECT EXISTS (SELECT FROM gate) AS decided, begun.id, begun.conversation, begun.epoch, begun.position, begun.user_key,
+SELECT EXISTS (SELECT FROM conversations c
+                WHERE c.open_turns > 0 AND c.holder IS NULL AND c.id NOT IN (SELECT conversation FROM begun)) AS more,
+       begun.id, begun.conversation, begun.epoch, begun.position, begun.user_key,
        begun.payload::text AS payload, begun.attempts, begun.adoptions, begun.reply_number,
        extract(epoch FROM now() - begun.budget_since)::float8 AS age,
        EXISTS (SELECT FROM outbox o WHERE o.conversation = begun.conversation AND o.state IN ('pending', 'relayed')
@@ -143,8 +142,9 @@ async def acquire(
 
     `own` are conversations that this worker runs already (their lease may have run out unnoticed). Each turn comes
     with its last `history` messages, each cut at `characters`. Guarantees: one holder per conversation; turns of a
-    conversation one after the other, in order of acceptance; at most `per_user` running turns of a user at any
-    moment, counted over the leases that live.
+    conversation one after the other, in order of acceptance; at most `per_user` running turns of a user, counted
+    over the leases that live. (Two workers that decide at the very same moment may together exceed that by one, if
+    at that moment an older message of the user becomes free, as a retry does.)
     """
     rows = await db.rows(
         _Row,
@@ -177,4 +177,4 @@ async def acquire(
         for row in rows
         if row.id is not None
     )
-    return Acquired(turns, contended=not rows[0].decided)
+    return Acquired(turns, more=rows[0].more)

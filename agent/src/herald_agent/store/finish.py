@@ -24,15 +24,16 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One message of history."""
+class Exchange:
+    """What the model will see of this turn later: the message as it was asked, and what was said to it."""
 
-    id: str
-    role: str
-    sender_name: str
-    platform_message_id: str | None
-    content: str
-    at: datetime
+    asked: str  # message id
+    sender: str
+    platform_id: str
+    asked_text: str
+    asked_at: datetime
+    said_text: str
+    said_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,9 @@ SELECT EXISTS (SELECT FROM freed) AS held, (SELECT open_turns > 0 FROM freed) AS
 _KEPT: LiteralString = """, kept AS (
     INSERT INTO history (id, conversation, position, role, sender_name, platform_message_id, content, at)
     SELECT h.id, %(conversation)s, ended.position, h.role, h.sender_name, h.platform_message_id, h.content, h.at
-      FROM ended, unnest(%(ids)s::text[], %(roles)s::text[], %(senders)s::text[], %(platform_ids)s::text[],
-                         %(contents)s::text[], %(ats)s::timestamptz[])
+      FROM ended, (VALUES (%(asked)s::text, 'user', %(sender)s::text, %(platform_id)s::text, %(asked_text)s::text,
+                           %(asked_at)s::timestamptz),
+                          (%(reply)s, 'agent', '', NULL, %(said_text)s, %(said_at)s))
                   AS h (id, role, sender_name, platform_message_id, content, at)
     ON CONFLICT (id) DO NOTHING
 )"""
@@ -105,20 +107,19 @@ _BURY_SILENTLY = _FREED + _BURIED + _RESULT
 _NOTE = _FREED + _AMENDED + _RESULT
 
 
-async def answer(
-    db: Database, lease: Lease, *, turn: str, position: int, reply: Outgoing, history: tuple[Entry, ...]
-) -> Ended:
+async def answer(db: Database, lease: Lease, *, turn: str, position: int, reply: Outgoing, exchange: Exchange) -> Ended:
     """The turn is done: its reply is in the outbox, both messages are history, the conversation is free.
 
     Raises LeaseLost; then nothing has changed (or all of it had, by an earlier run whose outcome got lost).
     """
     kept: Params = {
-        "ids": [entry.id for entry in history],
-        "roles": [entry.role for entry in history],
-        "senders": [entry.sender_name for entry in history],
-        "platform_ids": [entry.platform_message_id for entry in history],
-        "contents": [entry.content for entry in history],
-        "ats": [entry.at for entry in history],
+        "asked": exchange.asked,
+        "sender": exchange.sender,
+        "platform_id": exchange.platform_id,
+        "asked_text": exchange.asked_text,
+        "asked_at": exchange.asked_at,
+        "said_text": exchange.said_text,
+        "said_at": exchange.said_at,
     }
     return await _end(db, lease, _ANSWER, turn, position, {"state": "done", "reason": None, **_reply(reply), **kept})
 

@@ -23,6 +23,8 @@ from herald_contracts.settings import AgentSettings
 
 _LOCK = 4_851_207_733_101  # any number that nobody else takes on this database
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
+# A refused connection comes without a SQLSTATE. Its text also names user and host: only these words go on.
+_REFUSALS = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number     integer PRIMARY KEY,
@@ -99,7 +101,12 @@ def migrate(dsn: str, *, wait: float = 30, known: Sequence[Migration] | None = N
         except psycopg.Error as e:
             error = from_store(e)
             if not error.retryable:
-                raise ConfigurationError(f"the database refused: {error}", hint="does the user own the schema?") from e
+                hint = "does the user own the schema?"
+                raise ConfigurationError(f"the database refused: {error}", hint=hint) from None
+            refusal = next((text for text in _REFUSALS if text in str(e)), None)
+            if refusal is not None:
+                hint = "check the connection string in the secret"
+                raise ConfigurationError(f"PostgreSQL refuses the connection: {refusal}", hint=hint) from None
             if time.monotonic() >= deadline:
                 raise StoreUnavailable(f"no PostgreSQL within {wait:g} s ({error})") from None
         time.sleep(0.2)

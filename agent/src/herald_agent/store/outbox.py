@@ -87,14 +87,16 @@ WITH said AS (
     SELECT 'delivery', turn, id, coalesce(reason, 'no reason given') FROM moved WHERE state = 'failed'
     ON CONFLICT DO NOTHING
 )
-SELECT conversation AS value FROM moved
+SELECT DISTINCT moved.conversation
+  FROM moved JOIN outbox o USING (conversation)
+ WHERE o.state = 'pending' AND o.id NOT IN (SELECT id FROM moved)
 """
 
 
 async def record(db: Database, outcomes: Sequence[Outcome]) -> frozenset[str]:
     """Write down what became of these replies (each at most once in `outcomes`); a failed one is a dead letter.
 
-    Safe to run twice. Returns the conversations whose next reply may go now.
+    Safe to run twice. Returns the conversations where another reply waits that may go now.
     """
     values = {
         "replies": [o.reply for o in outcomes],

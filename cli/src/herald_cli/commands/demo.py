@@ -15,6 +15,7 @@ from herald_cli.style import of, seconds
 
 _QUESTION = "What is a message queue good for?"
 _SECONDS = 150.0
+_LOOK = ("status", "ledger", "logs -f", "doctor")
 
 
 @click.command("demo")
@@ -38,8 +39,8 @@ def command(file: Path, question: str, folder: StateFolder) -> None:
         except Failed as e:
             click.echo(str(e), err=True)
             raise SystemExit(e.code) from None
-    for note in snapshot.notes:
-        click.echo(style(f"  {note}", "dim"))
+        for note in snapshot.notes:
+            click.echo(style(f"  {note}", "dim"))
     running = deployment_file.read(Path(snapshot.file)).bundle.deployment
     client = signing.client(running, folder.secrets, None)
     click.echo(f"\nA question, signed and posted to {snapshot.gateway}/channels/{client.channel}/events:")
@@ -63,11 +64,10 @@ def command(file: Path, question: str, folder: StateFolder) -> None:
         raise SystemExit(1)
     click.echo(f"\nHerald keeps running. {style('Next:', 'bold')}")
     rows = [("chat page", style(snapshot.web, "bold", "cyan"))] if snapshot.web else []
-    rows += [
-        ("ask again", 'herald send "..."'),
-        ("look", "herald status    herald ledger    herald logs -f    herald doctor"),
-        ("stop", "herald down"),
-    ]
+    state, herald = options.again(folder), options.program()
+    rows.append(("ask again", f'{herald} send "..."{state}'))
+    rows += [("" if n else "look", f"{herald} {name}{state}") for n, name in enumerate(_LOOK)]
+    rows.append(("stop", f"{herald} down{state}"))
     for name, value in rows:
         click.echo(f"  {name:<10} {value}")
 

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from herald_cli import diagnosis, options
+from herald_cli import diagnosis, options, part_checks
 from herald_cli.diagnosis import Finding
 from herald_cli.state import NotRunning, Snapshot, StateFolder
 from herald_cli.style import Style, of, printable
@@ -27,7 +27,7 @@ def command(json_: bool, folder: StateFolder) -> None:
         snapshot = None
     checks = diagnosis.machine(folder)
     if snapshot is not None:
-        checks |= diagnosis.parts(folder, snapshot)
+        checks |= part_checks.parts(folder, snapshot)
     diagnosis.load(parts=snapshot is not None)
     findings = asyncio.run(diagnosis.examine(checks))
     if json_:

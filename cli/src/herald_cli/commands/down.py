@@ -19,7 +19,7 @@ class StillRunning(TemporaryError):
 
 
 @click.command("down")
-@click.option("--timeout", type=float, default=90, show_default=True, help="Seconds to wait before killing it.")
+@click.option("--timeout", type=float, default=120, show_default=True, help="Seconds to wait before killing it.")
 @options.as_json
 @options.state
 def command(timeout: float, json_: bool, folder: StateFolder) -> None:
@@ -33,7 +33,7 @@ def command(timeout: float, json_: bool, folder: StateFolder) -> None:
         if not folder.root.exists() or folder.held():
             raise
         with folder.lock():
-            ended = leftovers.clean(folder.snapshot(), folder.choices())
+            ended = leftovers.clean(folder.snapshot(), folder.choices(), folder.root)
         _say(json_, stopped=False, ended=ended, text="Herald was not running" + _left(ended))
         return
     stop(folder, snapshot, timeout, quiet=json_)
@@ -69,7 +69,7 @@ def _force(folder: StateFolder, process: Process) -> None:
             raise StillRunning(f"pid {process.pid} does not end, even when killed: is its disk hanging?")
         time.sleep(_LOOK_SECONDS)
     with folder.lock():
-        leftovers.clean(folder.snapshot(), folder.choices())
+        leftovers.clean(folder.snapshot(), folder.choices(), folder.root)
 
 
 def _left(ended: int) -> str:

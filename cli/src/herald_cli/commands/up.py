@@ -167,14 +167,14 @@ class _Foreground:
 
 def _tell(snapshot: Snapshot, folder: StateFolder, style: Style, *, detached: bool) -> None:
     """What to do next, once it runs."""
-    state = "" if folder.root == StateFolder(Path(".herald")).root else f" --state {folder.root}"
+    state, herald = options.again(folder), options.program()
     for note in snapshot.notes:
         click.echo(f"  {style('·', 'yellow')} {note}", err=True)
     rows = [("gateway", snapshot.gateway)]
     if snapshot.web:
         rows.insert(0, ("chat page", style(snapshot.web, "bold", "cyan")))
-    rows.append(("look", f"herald status{state}"))
-    rows.append(("stop", f"herald down{state}" if detached else "Ctrl-C"))
+    rows.append(("look", f"{herald} status{state}"))
+    rows.append(("stop", f"{herald} down{state}" if detached else "Ctrl-C"))
     click.echo(f"\n{style('Herald is ready.', 'green', 'bold')}", err=True)
     for name, value in rows:
         click.echo(f"  {name:<10} {value}", err=True)

@@ -24,7 +24,8 @@ MAX_CONNECTIONS = 120
 FOR_WORKERS = 100
 
 _UNPRIVILEGED = "nobody"
-_CAP_DAC_OVERRIDE = 1
+# CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID of capabilities(7); a container's root has them by default.
+_CAPABILITIES = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 6 | 1 << 7
 
 _SETTINGS = f"""\
 # Written by Herald before each start; changes here are lost.
@@ -168,20 +169,28 @@ async def _answers(address: str, password_file: Path) -> bool:
 
 
 def _privileges() -> tuple[str, ...]:
+    """Options of setpriv(1). Raises ConfigurationError for a root that may not become anybody else."""
     if os.geteuid() != 0:
         return ()
+    if not _effective() & _CAPABILITIES == _CAPABILITIES:
+        raise ConfigurationError(
+            "PostgreSQL does not run as root, and this root may not run it as another user",
+            hint="run Herald as an ordinary user, or leave the container its default capabilities",
+        )
     somebody = pwd.getpwnam(_UNPRIVILEGED)
-    drop = (f"--reuid={somebody.pw_uid}", f"--regid={somebody.pw_gid}", "--clear-groups")
-    if not _capability_allowed(_CAP_DAC_OVERRIDE):
-        return drop
-    return (*drop, "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override")
+    return (
+        f"--reuid={somebody.pw_uid}",
+        f"--regid={somebody.pw_gid}",
+        "--clear-groups",
+        "--inh-caps=-all,+dac_override",
+        "--ambient-caps=-all,+dac_override",
+    )
 
 
-def _capability_allowed(number: int) -> bool:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> number & 1)
-    return False
+def _effective() -> int:
+    """Our capabilities as a bit set, from proc(5)."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
 
 
 def binaries() -> Path:

@@ -88,8 +88,9 @@ def _arrange(backends: Path, library: Path) -> None:
         known = ", ".join(sorted(p.name for p in stub.parents[1].iterdir()))
         raise ConfigurationError(f"Triton's package has no stub for Python {version}", hint=f"it has: {known}")
     shutil.rmtree(backends, ignore_errors=True)
-    shutil.copytree(package() / "backends", backends)
-    shutil.copy2(stub, backends / "python" / stub.name)
+    (backends / "python").mkdir(parents=True)
+    for file in (*(package() / "backends" / "python").iterdir(), stub):
+        shutil.copy2(file, backends / "python")
     (backends / "python" / stub.name).chmod(0o755)
     # A folder with that one library: the system's own folder on the loader's path would shadow Triton's libraries.
     shared = libpython.locate()

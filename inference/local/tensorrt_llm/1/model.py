@@ -20,7 +20,7 @@ import llmapi
 import triton_python_backend_utils as pb_utils
 from engine import Engine, EngineError, Refused, Settings
 
-_CANCEL_SECONDS = 0.04  # between two looks for cancelled requests
+_LOOK_SECONDS = 0.1  # between two looks for clients that are gone
 _MAX_WAITING = 256
 
 
@@ -56,13 +56,13 @@ class TritonPythonModel:
             try:
                 request = llmapi.read(triton_request)
             except llmapi.BadRequest as e:
-                llmapi.fail(sender, str(e), "INVALID_ARG")
+                llmapi.refuse(sender, str(e))
                 continue
             if request.cancels:
                 self._stop(request.id)
-                llmapi.fail(sender, "request cancelled by client", "CANCELLED")
+                llmapi.fail(sender, "request cancelled by client")
             elif not self._accept(_Job(request, sender)):
-                llmapi.fail(sender, f"overloaded: {_MAX_WAITING} requests are waiting", "UNAVAILABLE")
+                llmapi.fail(sender, f"overloaded: {_MAX_WAITING} requests are waiting")
 
     def finalize(self) -> None:
         with self._changed:
@@ -105,7 +105,7 @@ class TritonPythonModel:
     def _answer(self, job: _Job) -> None:
         request, sender = job.request, job.sender
         if job.stopped.is_set():
-            llmapi.fail(sender, "request cancelled by client", "CANCELLED")
+            _end_cancelled(job)
             return
 
         def show(text: str) -> None:
@@ -115,13 +115,13 @@ class TritonPythonModel:
         try:
             answer = self._engine.generate(_completion(request), show, job.stopped.is_set)
         except Refused as e:
-            llmapi.fail(sender, str(e), "INVALID_ARG")
+            llmapi.refuse(sender, str(e))
         except EngineError as e:
             pb_utils.Logger.log_error(f"llama.cpp failed: {e}")
-            llmapi.fail(sender, str(e), "INTERNAL")
+            llmapi.fail(sender, str(e))
         else:
             if answer.finish is None:
-                llmapi.fail(sender, "request cancelled by client", "CANCELLED")
+                _end_cancelled(job)
                 return
             counts = (answer.input_tokens, answer.output_tokens)
             llmapi.end(sender, llmapi.answer(answer.text, request, finish=answer.finish, counts=counts))
@@ -138,7 +138,7 @@ class TritonPythonModel:
                 if not job.stopped.is_set() and job.sender.is_cancelled():
                     job.stopped.set()
             self._drop_stopped()
-            time.sleep(_CANCEL_SECONDS)
+            time.sleep(_LOOK_SECONDS)
 
     def _drop_stopped(self) -> None:
         with self._changed:
@@ -146,7 +146,11 @@ class TritonPythonModel:
             for job in dropped:
                 self._waiting.remove(job)
         for job in dropped:
-            llmapi.fail(job.sender, "request cancelled by client", "CANCELLED")
+            _end_cancelled(job)
+
+
+def _end_cancelled(job: _Job) -> None:
+    llmapi.end(job.sender, llmapi.answer("", job.request, finish="cancelled"))
 
 
 def _completion(request: llmapi.Request) -> dict[str, Any]:

@@ -106,6 +106,9 @@ async def test_text_is_shown_each_time_it_grew_and_the_counts_are_kept() -> None
         ((Chunk("a", "length"), Chunk("never read")), Completion("a", None, None, "length")),
         ((Chunk("a\x00b\x00", "stop"),), Completion("ab", None, None, "stop")),
         ((Chunk("x" * 5_000),), Completion("x" * 4_096, None, None, "length")),
+        ((Chunk("x" * 5_000, "stop"),), Completion("x" * 4_096, None, None, "length")),
+        ((Chunk("done<|im_"), Chunk("done", "stop")), Completion("done", None, None, "stop")),
+        ((Chunk("x" * 4_096, "stop"),), Completion("x" * 4_096, None, None, "stop")),
     ],
 )
 async def test_every_kind_of_end_is_a_completion(chunks: tuple[Chunk, ...], completion: Completion) -> None:

@@ -13,34 +13,27 @@ CREATE TABLE intake (
     lease_until timestamptz NOT NULL DEFAULT '-infinity'
 );
 
--- One row. Acquiring locks it and counts one up, so that no two workers decide on the same view of who runs how much.
-CREATE TABLE acquiring (
-    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
-    round bigint  NOT NULL DEFAULT 0
-);
-INSERT INTO acquiring DEFAULT VALUES;
-
 CREATE TABLE conversations (
     id            text PRIMARY KEY,
     channel       text        NOT NULL,
     chat          text        NOT NULL,
     open_turns    integer     NOT NULL DEFAULT 0 CHECK (open_turns >= 0),  -- waiting or running
-    -- What its first open turn is, so that choosing needs no look at the turns of every conversation. NULL: it was
-    -- not known when the row was written (a message arrived at that moment); then whoever chooses looks it up.
-    head_position bigint,
-    head_user     text,
+    -- Which its first open turn is and whose, so that choosing needs no look at the turns of every conversation.
+    -- A hint: it may be outdated where a message arrived at the moment in which the turn before it ended.
+    head_position bigint      NOT NULL,
+    head_user     text        NOT NULL,
     not_before    timestamptz NOT NULL DEFAULT '-infinity',  -- a retry waits here, and what is behind it with it
     epoch         bigint      NOT NULL DEFAULT 0,            -- grows with every lease; every write of a turn carries it
     holder        text,                                      -- NULL: free
     lease_until   timestamptz
 );
-CREATE INDEX conversations_open ON conversations (head_position NULLS FIRST) WHERE open_turns > 0;
+CREATE INDEX conversations_open ON conversations (head_position) WHERE open_turns > 0;
 CREATE INDEX conversations_open_of ON conversations (head_user, head_position) WHERE open_turns > 0;
 CREATE INDEX conversations_held ON conversations (holder) WHERE holder IS NOT NULL;
 
 CREATE TABLE turns (
     id           text PRIMARY KEY,
-    position     bigint GENERATED ALWAYS AS IDENTITY UNIQUE,  -- order of acceptance, over all conversations
+    position     bigint GENERATED ALWAYS AS IDENTITY,  -- order of acceptance, over all conversations
     conversation text        NOT NULL REFERENCES conversations,
     channel      text        NOT NULL,
     event_id     text        NOT NULL,
