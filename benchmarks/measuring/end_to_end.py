@@ -164,13 +164,7 @@ def _peak(runner: Runner, herald: Herald) -> list[Finding]:
     conditions = f"{PEAK}/s for {plan.seconds(60):.0f} s on {plan.cores} cores, sync always, recall on"
     answered, doubled = 100 * peak.answered / peak.sent, peak.doubled + peak.strangers
     return [
-        Finding(
-            "P6.answered",
-            _exact(100 * peak.answered / peak.sent),
-            f"{peak.answered:,} of {peak.sent:,}",
-            "",
-            conditions,
-        ),
+        Finding("P6.answered", _exact(answered), f"{peak.answered:,} of {peak.sent:,}", "", conditions),
         Finding("P6.lost", _exact(peak.lost), str(peak.lost), "", "counted by the load client"),
         Finding("P6.doubled", _exact(doubled), str(doubled), "", "counted by the load client"),
         Finding("P6.p99", ratio([peak.p99], [calm.p99]), _ms([peak.p99]), _ms([calm.p99]), conditions),

@@ -85,7 +85,7 @@ async def test_a_server_that_hangs_is_noticed_by_pings_before_the_silence_is_too
 
 
 async def test_answers_left_at_any_moment_do_not_harm_the_server(own_triton: servers.Triton, model: Model) -> None:
-    """Triton 2.51 dies of errors with a gRPC status, and cannot unload after gRPC cancels: within a few hundred answers."""
+    """Within a few hundred answers Triton 2.51 dies of errors with a gRPC status, and leaks after gRPC cancels."""
     chance = random.Random(7)
     kinds = (
         "[[hang]]",

@@ -67,6 +67,11 @@ def test_a_measurement_that_failed_is_shown_with_its_reason_and_fails_the_run() 
     assert not broken.good(GOALS)
 
 
+def test_a_part_that_failed_fails_the_run_whatever_else_was_measured() -> None:
+    assert outcome().good(GOALS)
+    assert not outcome(failures={"PB": "Failed: no port"}).good(GOALS)
+
+
 def test_machine_versions_figures_and_notes_are_there() -> None:
     text = render(outcome(), GOALS)
     for part in ("A processor, 2 cores, 23 GB", "nats-py 2.16.0", "8,123 fdatasync/s", "abc1234", "- a note"):

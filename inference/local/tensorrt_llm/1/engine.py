@@ -48,7 +48,7 @@ class Settings:
             gguf=Path(gguf),
             threads=_whole(environment, "HERALD_CHAT_THREADS", len(os.sched_getaffinity(0)), 1, 512),
             slots=_whole(environment, "HERALD_CHAT_SLOTS", 4, 1, 64),
-            context=_whole(environment, "HERALD_CHAT_CONTEXT", 4_096, 256, 1_048_576),
+            context=_whole(environment, "HERALD_CHAT_CONTEXT", 4_096, 64, 1_048_576),
         )
 
 
