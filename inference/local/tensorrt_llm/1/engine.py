@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+# Read by OpenMP when llama.cpp is loaded. By default its threads wait for each other in busy loops: fine on cores of
+# their own, but on cores that all of Herald shares it made an answer 10 times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import xllamacpp
 
 # Tokens read of a prompt between two looks at whether anyone still waits: half a second with a small model. Larger
