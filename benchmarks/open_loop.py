@@ -101,8 +101,9 @@ class Ledger:
     def open(self) -> int:
         return sum(event not in self.replied for event in self.accepted)
 
-    def judge(self, seconds: float, busy: float) -> Stretch:
-        waits = [at - self.due[event] for event, at in self.replied.items()]
+    def judge(self, seconds: float, busy: float, now: float) -> Stretch:
+        """A message that was accepted and never answered counts with the time it has waited until `now`, at least."""
+        waits = [self.replied.get(event, now) - self.due[event] for event in self.accepted | self.replied]
         acks = [at - self.due[event] for event, at in self.accepted.items()]
         times = latency(waits) if waits else None
         # From the first message to the last reply: at a rate that cannot be kept up, the rate that can.
@@ -263,7 +264,7 @@ async def stretch(order: Order, desk: Desk, secret: bytes) -> Stretch:
     await _drained(ledger, count, order)
     await asyncio.sleep(order.settle)
     client.close()
-    return ledger.judge(took, cpu / took)
+    return ledger.judge(took, cpu / took, clock())
 
 
 async def _drained(ledger: Ledger, count: int, order: Order) -> None:

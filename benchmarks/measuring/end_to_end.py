@@ -13,6 +13,7 @@ from benchmarks.goals import Finding, Measured, Table
 from benchmarks.herald import Herald
 from benchmarks.open_loop import Order, Stretch
 from benchmarks.plan import Plan
+from benchmarks.processes import Failed
 from benchmarks.servers import Sync
 from herald_cli.ports import Ports
 
@@ -53,6 +54,8 @@ class Runner:
         before = target.cpu_seconds()
         seen = self.driver.run(order)
         after = target.cpu_seconds()
+        if not seen.answered:
+            raise Failed(f"{name}: {seen.sent} sent, {seen.accepted} accepted, nothing answered")
         self.kept.setdefault(name, []).append(seen)
         self.spent.setdefault(name, []).append({part: after[part] - before.get(part, 0) for part in after})
         self.plan.say(

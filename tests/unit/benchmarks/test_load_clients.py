@@ -57,16 +57,18 @@ def test_all_answered_once() -> None:
     kept = ledger()
     for n in range(3):
         kept.reply(reply(f"e{n}"), n + 0.010 * (n + 1))
-    seen = kept.judge(3, 0.1)
+    seen = kept.judge(3, 0.1, 9.0)
     assert (seen.sent, seen.accepted, seen.answered, seen.lost, seen.doubled) == (3, 3, 3, 0, 0)
     assert (seen.p50, seen.p99, seen.ack_p99) == pytest.approx((20, 30, 2))
 
 
-def test_a_lost_one_is_found() -> None:
+def test_a_lost_one_is_found_and_does_not_make_the_times_better() -> None:
     kept = ledger()
     kept.reply(reply("e0"), 0.1)
     kept.reply(reply("e2"), 2.1)
-    assert kept.judge(3, 0).lost == 1
+    seen = kept.judge(3, 0, 9.0)
+    assert seen.lost == 1
+    assert seen.p99 == pytest.approx(8_000)
 
 
 def test_one_that_was_refused_is_not_lost() -> None:
@@ -75,16 +77,17 @@ def test_one_that_was_refused_is_not_lost() -> None:
     kept.statuses["503"] += 1
     for n in range(3):
         kept.reply(reply(f"e{n}"), n + 0.1)
-    seen = kept.judge(3, 0)
+    seen = kept.judge(3, 0, 9.0)
     assert (seen.sent, seen.accepted, seen.lost, seen.statuses) == (4, 3, 0, {"202": 3, "503": 1})
 
 
 def test_a_second_reply_is_found_and_does_not_change_the_time_of_the_first() -> None:
     kept = ledger()
-    for at in (0.1, 0.9):
-        kept.reply(reply("e0"), at)
-    seen = kept.judge(3, 0)
-    assert seen.doubled == 1
+    for n in range(3):
+        kept.reply(reply(f"e{n}"), n + 0.1)
+    kept.reply(reply("e0"), 5.0)
+    seen = kept.judge(3, 0, 9.0)
+    assert (seen.answered, seen.doubled) == (3, 1)
     assert seen.highest == pytest.approx(100)
 
 
@@ -92,12 +95,12 @@ def test_a_failure_message_is_a_reply_but_no_answer() -> None:
     kept = ledger()
     for n in range(3):
         kept.reply(reply(f"e{n}", "failure" if n == 1 else "answer"), n + 0.1)
-    seen = kept.judge(3, 0)
+    seen = kept.judge(3, 0, 9.0)
     assert (seen.answered, seen.failures, seen.lost) == (2, 1, 0)
 
 
 def test_a_reply_to_an_unknown_event_is_counted_apart() -> None:
     kept = ledger()
     kept.reply(reply("from-before"), 0.5)
-    seen = kept.judge(3, 0)
+    seen = kept.judge(3, 0, 9.0)
     assert (seen.strangers, seen.answered) == (1, 0)

@@ -3,6 +3,7 @@
 A fact's `embedder` names the vector space in which its vector is stored (embedding.py), NULL while it is in none.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ class Facts:
             if ours:
                 # The end of the session is what gives up the lock, whatever happened before.
                 await connection.close()
-            await self._pool.putconn(connection)
+            await asyncio.shield(self._pool.putconn(connection))
 
 
 class Desk:

@@ -5,8 +5,9 @@ because only the caller knows whether a second run means the same; steady.py is 
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, LiteralString, Self, TypeVar
 
@@ -20,6 +21,7 @@ from herald_agent.store.migrate import read_dsn
 from herald_contracts import settings
 
 T = TypeVar("T")
+Lent = TypeVar("Lent", bound=AsyncConnection[Any])
 Params = Mapping[str, Any]
 
 # The pool doubles its pause between attempts up to this long and then begins again, so that a database which comes
@@ -36,6 +38,20 @@ _CONNECTION = {
     "tcp_user_timeout": 20_000,
     "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
 }
+
+
+@contextlib.asynccontextmanager
+async def lent(pool: AsyncConnectionPool[Lent]) -> AsyncIterator[Lent]:
+    """A connection of `pool`, given back whatever happens.
+
+    psycopg_pool 3.3 loses a connection whose user is cancelled while giving it back, and recall is cancelled often:
+    so giving back goes on by itself when that happens.
+    """
+    connection = await pool.getconn()
+    try:
+        yield connection
+    finally:
+        await asyncio.shield(pool.putconn(connection))
 
 
 class Database:
@@ -85,7 +101,7 @@ class Database:
     async def rows(self, row: type[T], statement: LiteralString, params: Params) -> list[T]:
         """Run `statement`; each row becomes a `row`, whose fields are named like the columns."""
         try:
-            async with self.pool.connection() as connection, connection.cursor(row_factory=class_row(row)) as cursor:
+            async with lent(self.pool) as connection, connection.cursor(row_factory=class_row(row)) as cursor:
                 await cursor.execute(statement, params)
                 return await cursor.fetchall()
         except psycopg.Error as e:
@@ -101,7 +117,7 @@ class Database:
     async def values(self, statement: LiteralString, params: Params | None = None) -> list[Any]:
         """The first column of each row."""
         try:
-            async with self.pool.connection() as connection:
+            async with lent(self.pool) as connection:
                 cursor = await connection.execute(statement, params)
                 return [row[0] for row in await cursor.fetchall()]
         except psycopg.Error as e:
