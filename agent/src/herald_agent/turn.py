@@ -1,8 +1,8 @@
 """One turn, from the lease to the outbox.
 
-Recall, prompt, model, each recorded in the journal before and after; then one statement that ends the turn. What
-fails is classified here and decided in deciding/retry.py. A write that must happen is tried for as long as the store
-is away; a lost lease ends everything at once, because then another worker is on it.
+Recall, then one step (the model, or remembering), recorded in the journal before and after, then one statement that
+ends the turn. What fails is classified here and decided in deciding/retry.py. A write that must happen is tried for
+as long as the store is away; a lost lease ends everything at once, because then another worker is on it.
 """
 
 import asyncio

@@ -124,6 +124,8 @@ SELECT EXISTS (SELECT FROM conversations c
   FROM (VALUES (true)) AS always LEFT JOIN begun ON true
  ORDER BY begun.position
 """
+# psycopg keeps the parsed form of statements of up to 4,096 characters.
+_STATEMENT = " ".join(_ACQUIRE.split())
 
 
 async def acquire(
@@ -148,7 +150,7 @@ async def acquire(
     """
     rows = await db.rows(
         _Row,
-        _ACQUIRE,
+        _STATEMENT,
         {
             "holder": holder,
             "revision": revision,
