@@ -38,4 +38,4 @@ class Feed:
         if not done:
             return []
         first, self._next = self._next, None
-        return [first.result(), *await self._puller.ready(most - 1)]
+        return [first.result(), *self._puller.ready(most - 1)]

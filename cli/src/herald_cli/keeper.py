@@ -77,6 +77,7 @@ class Keeper:
             self._update(state="restarting", last_error=reason, restarts=restarts, pid=None, started=None)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff.delay)
+        self._note("stopped", "info")
         self._update(state="stopped", pid=None, started=None)
 
     def close(self) -> None:

@@ -179,7 +179,11 @@ class Senders:
             return
         if reply.id in self._running:
             return  # redelivered while we are at it: the acknowledgement of either copy counts for both
+        if self._busy[reply.channel] >= self._per_channel:
+            await _hand_back(message, _NO_ROOM)
+            return
         self._running[reply.id] = message
+        self._busy[reply.channel] += 1
         try:
             await self._deliver(message, reply)
         except Fenced as e:
@@ -194,13 +198,11 @@ class Senders:
             # An acknowledgement that could not leave: the reply comes again, and its record ends the matter.
             log.warning("not acknowledged", reply=reply.id, error=type(e).__name__)
         finally:
+            self._busy[reply.channel] -= 1
             del self._running[reply.id]
 
     async def _deliver(self, message: Msg, reply: Reply) -> None:
         channel = self._channels.get(reply.channel)
-        if channel is not None and self._busy[channel.name] >= self._per_channel:
-            await _hand_back(message, _NO_ROOM)
-            return
         policy = Policy(
             idempotent=channel is not None and channel.idempotent,
             on_unknown=channel.on_unknown if channel is not None else "hold",
@@ -262,11 +264,9 @@ class Senders:
             # During a rollout a gateway may still have the settings of before this channel existed.
             return Down(f"no channel {reply.channel!r} here")
         began = time.perf_counter()
-        self._busy[channel.name] += 1
         try:
             return await attempt(channel, reply, number)
         finally:
-            self._busy[channel.name] -= 1
             self._measurements.delivery_took(channel.name, time.perf_counter() - began)
 
     async def _write_down(self, reply: Reply, record: Record, revision: int) -> None:

@@ -51,7 +51,10 @@ class Puller:
         self._left = False
         self._delivered: int | None = 0 if gapless else None
         self._subscription: Subscription | None = None
-        self._watchdog: asyncio.Task[None] | None = None
+        # Requests are sent by a task of their own: whoever takes a message must get it without another await, since
+        # a caller that is cancelled there would lose what it had taken.
+        self._room = asyncio.Event()
+        self._asking: asyncio.Task[None] | None = None
         self.name = f"{stream}/{consumer}"
 
     async def __aenter__(self) -> "Puller":
@@ -59,13 +62,13 @@ class Puller:
         self._subscription = await self._client.subscribe(
             f"{self._inbox}.*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
         )
-        self._watchdog = asyncio.create_task(self._watch(), name=f"watch {self.name}")
         await self._ask(self._batch)
+        self._asking = asyncio.create_task(self._keep_asking(), name=f"ask {self.name}")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._watchdog is not None:
-            self._watchdog.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         if self._subscription is not None and not self._client.is_closed:
             # The connection may be going, and the subscription with it.
             with contextlib.suppress(NatsError, OSError):
@@ -79,10 +82,10 @@ class Puller:
         item = await self._queue.get()
         if isinstance(item, Exception):
             raise item
-        await self._refill()
+        self._refill()
         return item
 
-    async def ready(self, most: int) -> list[Msg]:
+    def ready(self, most: int) -> list[Msg]:
         """Up to `most` messages that have already arrived, without waiting."""
         taken: list[Msg] = []
         while len(taken) < most and not self._queue.empty():
@@ -91,7 +94,7 @@ class Puller:
                 self._queue.put_nowait(item)
                 break
             taken.append(item)
-        await self._refill()
+        self._refill()
         return taken
 
     async def leave(self) -> list[Msg]:
@@ -108,11 +111,13 @@ class Puller:
                 left.append(item)
         return left
 
-    async def _refill(self) -> None:
+    def _refill(self) -> None:
         """Ask for more once half of what we may hold has been taken: a slow caller never gathers more than that."""
-        held = self._outstanding + self._queue.qsize()
-        if held <= self._batch // 2 and not self._left:
-            await self._ask(self._batch - held)
+        if self._held() <= self._batch // 2 and not self._left:
+            self._room.set()
+
+    def _held(self) -> int:
+        return self._outstanding + self._queue.qsize()
 
     async def _ask(self, count: int) -> None:
         self._request += 1
@@ -145,16 +150,21 @@ class Puller:
             # An expired or superseded request: whatever it had left will not come.
             left = (msg.headers or {}).get("Nats-Pending-Messages")
             self._outstanding = max(0, self._outstanding - int(left)) if left else 0
-            await self._refill()
+            self._refill()
         elif status == "503":
             self._queue.put_nowait(ConsumerGone(f"{self.name}: no responders"))
 
-    async def _watch(self) -> None:
-        """Ask again when the server has been silent for longer than two heartbeats: it lost our request."""
+    async def _keep_asking(self) -> None:
+        """Ask when there is room, and again when the server was silent for two heartbeats: it lost our request."""
         while True:
-            await asyncio.sleep(_HEARTBEAT)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEARTBEAT):
+                    await self._room.wait()
             silent = asyncio.get_running_loop().time() - self._last_heard
             if silent > 2.5 * _HEARTBEAT and self._client.is_connected:
                 self._outstanding = 0
                 self._last_heard = asyncio.get_running_loop().time()
-                await self._refill()
+                self._refill()
+            if self._room.is_set():
+                self._room.clear()
+                await self._ask(self._batch - self._held())

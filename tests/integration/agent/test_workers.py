@@ -3,11 +3,14 @@
 import asyncio
 import signal
 import socket
+from dataclasses import replace
 
 from herald_agent.store import dead_letters, ledger
 from herald_agent.store.pool import Database
 from tests.integration.agent.conftest import Hire
+from tests.integration.agent.desk import Desk
 from tests.integration.agent.outside import Outside
+from tests.unit.agent.values import new_turn
 from tests.waiting import eventually
 
 
@@ -186,3 +189,15 @@ async def test_a_port_that_is_taken_is_named(hire: Hire, outside: Outside) -> No
         assert await worker.ended() == 78
     assert f"health_port: cannot listen on 127.0.0.1:{port}" in worker.log.read_text()
     assert "Traceback" not in worker.log.read_text()
+
+
+async def test_a_turn_of_a_version_that_cannot_be_read_is_a_dead_letter(
+    hire: Hire, outside: Outside, desk: Desk
+) -> None:
+    await desk.claim(replace(new_turn(1), payload='{"schema": "2.0"}'), new_turn(2))
+    await hire().start().started()
+    await settled(desk.db, dead=1, accepted=2)
+    letter = (await dead_letters.list_letters(desk.db))[0]
+    assert letter.reason.startswith("Message: ")
+    await outside.all_answered_in("e2")
+    assert [reply.event_id for reply in outside.replies] == ["e2"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from herald_cli import guard, processes
+from herald_cli import guard, logfiles, processes
 from herald_cli.ports import Ports
 from herald_cli.state import StateFolder
 
@@ -58,16 +58,30 @@ class Herald:
 
     def run(self, *arguments: str, code: int | None = 0, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         """`herald ARGUMENTS --state ...`; it must end with `code`, whatever that is where None."""
-        done = subprocess.run(
-            self.words(*arguments),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**os.environ, **self.environment},
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                self.words(*arguments),
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                env={**os.environ, **self.environment},
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"herald {arguments[0]}: no end within {timeout:g} s\n{self._story()}") from None
         assert code is None or done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def _story(self) -> str:
+        """How its parts are, and the last words of those that are not ready."""
+        snapshot = StateFolder(self.state).snapshot()
+        lines: list[str] = []
+        for component in snapshot.components if snapshot is not None else ():
+            lines.append(f"{component.name}: {component.state} {component.last_error}")
+            if component.state != "ready":
+                last = logfiles.last_lines(self.state / "logs", component.name, 15)
+                lines += [f"    {entry.event[:300]}" for entry in last]
+        return "\n".join(lines)
 
     def words(self, *arguments: str) -> list[str]:
         return [*self.prefix, *self.command, *arguments, "--state", str(self.state)]

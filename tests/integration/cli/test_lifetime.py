@@ -1,17 +1,21 @@
 """How it starts, ends, is killed, and starts again."""
 
+import contextlib
 import fcntl
+import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from herald_cli import processes
+from herald_cli import plan, processes
 from herald_cli.state import StateFolder
 from tests.integration.cli.running import Herald
 from tests.waiting import eventually_sync
@@ -19,8 +23,21 @@ from tests.waiting import eventually_sync
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.fixture
+def _default_port_taken() -> Iterator[None]:
+    """By us, or by whoever has it: so that a Herald gets a port that no other takes from it meanwhile."""
+    with socket.socket() as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            ours.bind(("127.0.0.1", plan.GATEWAY_PORT))
+            ours.listen()
+        yield
+
+
+@pytest.mark.usefixtures("_default_port_taken")
 def test_down_leaves_nothing_and_up_finds_everything_again(herald: Herald) -> None:
     herald.up()
+    assert not herald.json("status")["gateway"].endswith(f":{plan.GATEWAY_PORT}"), "a free one where that is taken"
     first = herald.json("status")
     family = herald.family()
     assert len(family) > 6
@@ -121,11 +138,12 @@ def read_until(handle: int, wanted: bytes, seconds: float) -> bytes:
 
 def test_the_gateway_stops_before_the_workers_and_these_before_the_servers(herald: Herald) -> None:
     herald.up()
-    told = herald.run("down").stderr.splitlines()
-    stopped = [line.split()[3] for line in told if line.endswith(" stopped")]
-    order = {name: position for position, name in enumerate(stopped)}
-    assert order["gateway"] < order["agent-1"]
-    assert max(order["gateway"], order["agent-1"]) < min(order[name] for name in ("nats", "postgres", "triton"))
+    herald.run("down")
+    lines = [json.loads(line) for line in herald.run("logs", "--json", "-n", "500").stdout.splitlines()]
+    own = [line for line in lines if line.get("logger") == "herald" and line["event"] == "stopped"]
+    stopped = {line["component"]: line["timestamp"] for line in own}
+    assert stopped["gateway"] < stopped["agent-1"]
+    assert stopped["agent-1"] < min(stopped[name] for name in ("nats", "postgres", "triton"))
 
 
 def test_two_state_folders_do_not_disturb_each_other(herald: Herald, tmp_path: Path) -> None:

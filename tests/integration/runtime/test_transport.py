@@ -118,7 +118,7 @@ async def test_a_slow_taker_is_never_given_more_than_its_batch(client: Client, p
         info = await client.jetstream().consumer_info("S", "c")
         assert info.num_ack_pending is not None
         assert info.num_ack_pending <= 11
-        assert len(await puller.ready(50)) <= 10
+        assert len(puller.ready(50)) <= 10
 
 
 async def test_pulling_survives_a_restart_of_the_server(client: Client, publisher: Publisher, own_nats: Any) -> None:
