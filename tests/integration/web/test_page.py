@@ -51,8 +51,8 @@ async def test_a_late_word_after_the_answer_changes_nothing(chat: ChatPage, work
     await asked.reply("done")
     await chat.answer_to("one")
     # Put aside and shown again: a new connection, which has not brought the answer. Only the page knows of it.
-    await chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
-    await chat.wait_for_status("connecting")
+    async with chat.page.expect_request("**/stream?*"):
+        await chat.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     await chat.wait_for_status("ready")
     await asked.show("not done yet")
     await asyncio.sleep(0.3)  # longer than an update is held back: a page that is wrong has the time to show it
