@@ -31,7 +31,7 @@ clock = time.perf_counter  # uvloop's own clock has steps of a millisecond
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One stretch of load. `text` may hold `{n}`.
+    """One stretch of load. `text` may hold `{n}`. Message n is in conversation n * `stride` of `conversations`.
 
     After the last message replies are waited for until all came, at most `drain` seconds, and no longer than `quiet`
     seconds after the newest one: a backlog that is being worked off is late and not lost. Then `settle` seconds
@@ -43,6 +43,7 @@ class Order:
     salt: str
     text: str
     conversations: int = 200
+    stride: int = 1
     drain: float = 180
     quiet: float = 45
     settle: float = 1.0
@@ -242,7 +243,7 @@ async def stretch(order: Order, desk: Desk, secret: bytes) -> Stretch:
     now = int(time.time())
     prepared = []
     for n in range(count):
-        chat = n % order.conversations
+        chat = n * order.stride % order.conversations
         event = f"{order.salt}-{n}"
         body = requests.herald_body(
             event, conversation=f"chat-{chat}", sender=f"user-{chat}", text=order.text.replace("{n}", str(n))

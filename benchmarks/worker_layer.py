@@ -87,7 +87,7 @@ async def work(nats: Nats, stream: str, subject: str, durable: str, count: int) 
             if seen == 0:
                 begin, cpu = time.perf_counter(), time.process_time()
             await layer.take(raw)
-            for more in await puller.ready(500):
+            for more in puller.ready(500):
                 await layer.take(more)
                 seen += 1
             seen += 1

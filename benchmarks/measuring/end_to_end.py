@@ -45,12 +45,14 @@ class Runner:
     spent: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     number: int = 0
 
-    def run(self, name: str, target: Loaded, rate: float, seconds: float, text: str = QUESTION) -> Stretch:
+    def run(
+        self, name: str, target: Loaded, rate: float, seconds: float, text: str = QUESTION, stride: int = 1
+    ) -> Stretch:
         self.number += 1
         # No two stretches share an event id: the second would be recognised and not answered.
         salt = f"{self.plan.scratch.name}-{self.number}"
         path = bare.PATH if isinstance(target, bare.Skeleton) else whole.PATH
-        order = Order(rate, seconds, salt, text, conversations=USERS, port=target.port, path=path)
+        order = Order(rate, seconds, salt, text, conversations=USERS, stride=stride, port=target.port, path=path)
         before = target.cpu_seconds()
         seen = self.driver.run(order)
         after = target.cpu_seconds()
@@ -103,10 +105,10 @@ def _seed(runner: Runner, herald: Herald) -> None:
     """Give every user one fact, and one in `MANY` of them `FACTS`: recall must have something to find."""
     text = "remember that fact {n} is about the build of my team"
     runner.run("(every user states a fact)", herald, STEADY, USERS / STEADY, text)
-    # The load client goes through the users in order, so the first USERS / MANY of them get the rest.
+    # Spread over the users, whom the load client goes through in order: else those who are searched for come in a row.
     for number in range(1, FACTS):
         more = f"remember that detail {number} belongs to the release of my team"
-        runner.run("(some state more)", herald, STEADY, USERS / MANY / STEADY, more)
+        runner.run("(some state more)", herald, STEADY, USERS / MANY / STEADY, more, stride=MANY)
 
 
 def _side_by_side(runner: Runner, herald: Herald, ports: Ports, rounds: int, wanted: frozenset[str]) -> None:

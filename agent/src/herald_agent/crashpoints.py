@@ -20,7 +20,6 @@ ACTIONS = (
     "step.begin",
     "model.generate",
     "memory.remember",
-    "step.done",
     "finish.answer",
     "finish.note",
     "finish.retry",

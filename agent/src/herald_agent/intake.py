@@ -72,7 +72,7 @@ class Intake:
         return self._reader is not None
 
     def ring(self) -> None:
-        """Something happened that may have left the lease vacant."""
+        """The lease may be vacant: its holder leaves."""
         self._vacant.ring()
 
     async def once(self) -> None:

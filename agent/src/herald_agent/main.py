@@ -182,13 +182,14 @@ class Parts:
         names = self._settings.names
         await _within(_GOODBYE, self._intake.release())
         if self._client.is_connected:
-            await _within(_GOODBYE, self._client.publish(names.wake, self._holder.encode()))
+            await _within(_GOODBYE, self._client.publish(names.wake, b""))
         await _within(self._settings.drain_seconds + _GOODBYE, self._worker.drain(self._client, names.wake))
         await _within(_GOODBYE, self._relay.flush())
 
     async def _woken(self, msg: Msg) -> None:
         if msg.data != self._holder.encode():
             self._bell.ring()
+        if not msg.data:
             self._intake.ring()
 
     async def _beat(self) -> None:

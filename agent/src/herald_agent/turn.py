@@ -1,8 +1,8 @@
 """One turn, from the lease to the outbox.
 
-Recall, then one step (the model, or remembering), recorded in the journal before and after, then one statement that
-ends the turn. What fails is classified here and decided in deciding/retry.py. A write that must happen is tried for
-as long as the store is away; a lost lease ends everything at once, because then another worker is on it.
+Recall, then one step (the model, or remembering), recorded in the journal before it begins, then one statement that
+ends the step and the turn. What fails is classified here and decided in deciding/retry.py. A write that must happen
+is tried for as long as the store is away; a lost lease ends everything at once, because then another worker is on it.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from nats.aio.client import Client
 
@@ -117,12 +117,12 @@ class Runner:
             return await self._note(turn, message)
         fact = commands.remember(message.content, message.mentions)
         if fact is not None:
-            text = await self._remember(turn, fact)
+            step, text = await self._remember(turn, fact)
         else:
-            text = await self._generate(turn, message, live, since)
-        return await self._answer(turn, message, text)
+            step, text = await self._generate(turn, message, live, since)
+        return await self._answer(turn, message, step, text)
 
-    async def _generate(self, turn: Turn, message: Message, live: Live, since: float) -> str:
+    async def _generate(self, turn: Turn, message: Message, live: Live, since: float) -> tuple[Step, str]:
         facts: tuple[str, ...] = ()
         if self._memory is not None:
             found = await around(self._reach, "recall", self._memory.recall(turn.user_key, message.content))
@@ -136,10 +136,10 @@ class Runner:
         )
         step = journal.step(turn.id, 1, "model", [[m.role, m.content] for m in messages], idempotent=True)
 
-        async def ask() -> dict[str, Any]:
-            return {"text": await around(self._reach, "model.generate", self._ask(turn, messages, live, since))}
+        async def ask() -> str:
+            return await around(self._reach, "model.generate", self._ask(turn, messages, live, since))
 
-        return str((await self._step(turn, step, ask))["text"])
+        return step, await self._carry_out(turn, step, ask)
 
     async def _ask(self, turn: Turn, messages: tuple[ChatMessage, ...], live: Live, since: float) -> str:
         age = asyncio.get_running_loop().time() - since
@@ -168,33 +168,30 @@ class Runner:
             raise EmptyAnswer("nothing to show")
         return text
 
-    async def _remember(self, turn: Turn, fact: str) -> str:
+    async def _remember(self, turn: Turn, fact: str) -> tuple[Step, str]:
         memory = self._memory
-        if memory is None:
-            return commands.NO_MEMORY
         # Remembering the same text twice is one fact: the step may happen again.
         step = journal.step(turn.id, 1, "remember", [turn.user_key, fact], idempotent=True)
 
-        async def remember() -> dict[str, Any]:
+        async def remember() -> str:
+            if memory is None:
+                return commands.NO_MEMORY
             try:
                 kept = await self._persist("memory.remember", lambda: memory.remember(turn.user_key, fact, turn.id))
             except FactRefused:
-                return {"text": commands.NOTHING_TO_REMEMBER}
-            return {"text": commands.confirmation(kept.text)}
+                return commands.NOTHING_TO_REMEMBER
+            return reply.clean(commands.confirmation(kept.text))
 
-        return reply.clean(str((await self._step(turn, step, remember))["text"]))
+        return step, await self._carry_out(turn, step, remember)
 
-    async def _step(self, turn: Turn, step: Step, carry_out: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    async def _carry_out(self, turn: Turn, step: Step, work: Callable[[], Awaitable[str]]) -> str:
+        """What the journal knows that `step` said, or what `work` says now."""
         lease = self._settings.lease_seconds
         found = await self._persist("step.begin", lambda: steps.begin(self._db, turn.lease, step, seconds=lease))
         known = journal.output_of(step, found)
-        if known is not None:
-            return known
-        output = await carry_out()
-        await self._persist("step.done", lambda: steps.done(self._db, turn.lease, step, output, seconds=lease))
-        return output
+        return await work() if known is None else str(known["text"])
 
-    async def _answer(self, turn: Turn, message: Message, text: str) -> Ending:
+    async def _answer(self, turn: Turn, message: Message, step: Step, text: str) -> Ending:
         answer = reply.reply(turn, message, text, "answer", datetime.now(UTC))
         exchange = Exchange(
             asked=message.id,
@@ -210,6 +207,7 @@ class Runner:
             lambda: finish.answer(
                 self._db,
                 turn.lease,
+                step,
                 turn=turn.id,
                 position=turn.position,
                 reply=_outgoing(turn, answer),

@@ -107,7 +107,7 @@ class Worker:
         if handed_over:
             log.info("turns handed over", turns=handed_over)
             if client.is_connected:
-                await client.publish(wake, self._holder.encode())
+                await client.publish(wake, b"")
 
     def _begin(self, turn: Turn) -> None:
         conversation = turn.lease.conversation

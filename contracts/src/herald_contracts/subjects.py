@@ -86,7 +86,11 @@ class Names:
 
     @property
     def wake(self) -> str:
-        """Plain NATS: there is new work in the turn table. The payload says who rings, who need not wake itself."""
+        """Plain NATS: there is new work in the turn table.
+
+        The payload says who read it from the stream, who need not wake itself. Empty: a worker leaves, and turns and
+        the reading of the stream are free to take.
+        """
         return f"{self.prefix}.wake"
 
     @property

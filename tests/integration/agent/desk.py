@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+from herald_agent.deciding import journal
 from herald_agent.deciding import reply as replies
+from herald_agent.deciding.journal import Step
 from herald_agent.deciding.turns import NewTurn, Turn, Unreadable
 from herald_agent.store import acquire, finish, intake
 from herald_agent.store.acquire import Acquired
@@ -61,7 +63,7 @@ class Desk:
         assert len(acquired.turns) == 1
         return acquired.turns[0]
 
-    async def answer(self, turn: Turn, text: str = "hi") -> Ended:
+    async def answer(self, turn: Turn, text: str = "hi", step: Step | None = None) -> Ended:
         message, reply = self.reply_to(turn, text)
         exchange = Exchange(
             asked=message.id,
@@ -75,6 +77,7 @@ class Desk:
         return await finish.answer(
             self.db,
             turn.lease,
+            step or journal.step(turn.id, 1, "model", ["input"], idempotent=True),
             turn=turn.id,
             position=turn.position,
             reply=outgoing(turn, reply),

@@ -25,7 +25,6 @@ async def _note(desk: Desk, turn: Turn) -> object:
 
 WRITES: dict[str, Write] = {
     "begin a step": lambda desk, turn: steps.begin(desk.db, turn.lease, _step(turn), seconds=60),
-    "end a step": lambda desk, turn: steps.done(desk.db, turn.lease, _step(turn), {"text": "zombie"}, seconds=60),
     "answer": lambda desk, turn: desk.answer(turn, "zombie"),
     "bury": lambda desk, turn: desk.bury(turn),
     "note": _note,
@@ -103,7 +102,7 @@ async def test_a_finish_whose_outcome_got_lost_may_be_tried_again_and_happens_on
     assert await desk.snapshot() == before
 
 
-async def test_a_step_is_recorded_before_and_after_and_its_output_is_kept_for_ever(desk: Desk) -> None:
+async def test_a_step_is_recorded_before_it_begins_and_ends_with_its_turn(desk: Desk) -> None:
     await desk.accept(1)
     turn = await desk.take()
     step = _step(turn)
@@ -111,10 +110,8 @@ async def test_a_step_is_recorded_before_and_after_and_its_output_is_kept_for_ev
     assert (found.state, found.output) == (None, None)
     again = await steps.begin(desk.db, turn.lease, step, seconds=60)
     assert (again.state, again.ours) == ("started", True)
-    await steps.done(desk.db, turn.lease, step, {"text": "first"}, seconds=60)
-    await steps.done(desk.db, turn.lease, step, {"text": "second"}, seconds=60)
-    found = await steps.begin(desk.db, turn.lease, step, seconds=60)
-    assert (found.state, found.output) == ("done", {"text": "first"})
+    await desk.answer(turn, "said", step)
+    assert await desk.db.values("SELECT state || ' ' || output::text FROM steps") == ['done {"text": "said"}']
 
 
 async def test_a_step_of_other_input_is_another_step(desk: Desk) -> None:
@@ -143,8 +140,6 @@ async def test_a_write_of_a_step_renews_the_lease(desk: Desk) -> None:
     remaining = "SELECT extract(epoch FROM lease_until - now()) FROM conversations"
     await steps.begin(desk.db, turn.lease, _step(turn), seconds=1_000)
     assert float(await desk.db.value(remaining)) > 900
-    await steps.done(desk.db, turn.lease, _step(turn), {}, seconds=2_000)
-    assert float(await desk.db.value(remaining)) > 1_900
 
 
 async def test_a_dead_turn_leaves_a_letter_and_a_message_for_the_person(desk: Desk) -> None:

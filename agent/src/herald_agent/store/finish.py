@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
+from herald_agent.deciding.journal import Step
 from herald_agent.deciding.turns import Lease
 from herald_agent.errors import LeaseLost
 from herald_agent.store.pool import Database, Params
@@ -88,6 +89,12 @@ _KEPT: LiteralString = """, kept AS (
                   AS h (id, role, sender_name, platform_message_id, content, at)
     ON CONFLICT (id) DO NOTHING
 )"""
+# The journal's last step ends with the turn: its result is the answer.
+_LEARNED: LiteralString = """, learned AS (
+    UPDATE steps s SET state = 'done', output = jsonb_build_object('text', %(said_text)s::text), finished_at = now()
+      FROM ended
+     WHERE s.turn = ended.id AND s.number = %(step)s AND s.input_hash = %(input_hash)s AND s.state = 'started'
+)"""
 _BURIED: LiteralString = """, buried AS (
     INSERT INTO dead_letters (source, turn, reason) SELECT 'turn', ended.id, %(reason)s FROM ended
     ON CONFLICT DO NOTHING
@@ -101,14 +108,17 @@ _AMENDED: LiteralString = """, amended AS (
        AND h.platform_message_id = %(target)s AND h.role = 'user'
 )"""
 
-_ANSWER = _FREED + _SAID + _KEPT + _RESULT
+_ANSWER = _FREED + _SAID + _KEPT + _LEARNED + _RESULT
 _BURY = _FREED + _SAID + _BURIED + _RESULT
 _BURY_SILENTLY = _FREED + _BURIED + _RESULT
 _NOTE = _FREED + _AMENDED + _RESULT
 
 
-async def answer(db: Database, lease: Lease, *, turn: str, position: int, reply: Outgoing, exchange: Exchange) -> Ended:
-    """The turn is done: its reply is in the outbox, both messages are history, the conversation is free.
+async def answer(
+    db: Database, lease: Lease, step: Step, *, turn: str, position: int, reply: Outgoing, exchange: Exchange
+) -> Ended:
+    """The turn is done: `step` has its result, the reply is in the outbox, both messages are history, the
+    conversation is free.
 
     Raises LeaseLost; then nothing has changed (or all of it had, by an earlier run whose outcome got lost).
     """
@@ -120,6 +130,8 @@ async def answer(db: Database, lease: Lease, *, turn: str, position: int, reply:
         "asked_at": exchange.asked_at,
         "said_text": exchange.said_text,
         "said_at": exchange.said_at,
+        "step": step.number,
+        "input_hash": step.input_hash,
     }
     return await _end(db, lease, _ANSWER, turn, position, {"state": "done", "reason": None, **_reply(reply), **kept})
 

@@ -1,7 +1,9 @@
 """Moving messages from the IN stream into turns: the lease on the stream, and the statement that claims a batch."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from herald_agent.deciding.turns import NewTurn, Unreadable
 from herald_agent.errors import LeaseLost
@@ -83,11 +85,9 @@ WITH held AS (
     RETURNING stream
 ), batch AS (
     SELECT b.*
-      FROM held, unnest(
-               %(turns)s::text[], %(conversations)s::text[], %(channels)s::text[], %(chats)s::text[],
-               %(event_ids)s::text[], %(in_seqs)s::bigint[], %(user_keys)s::text[], %(payloads)s::text[],
-               %(received)s::timestamptz[]
-           ) AS b (turn, conversation, channel, chat, event_id, in_seq, user_key, payload, received_at)
+      FROM held, json_to_recordset(%(turns)s::json)
+           AS b (turn text, conversation text, channel text, chat text, event_id text, in_seq bigint, user_key text,
+                 payload text, received_at timestamptz)
 ), opened AS (
     INSERT INTO turns (id, conversation, channel, event_id, in_seq, user_key, payload, received_at)
     SELECT turn, conversation, channel, event_id, in_seq, user_key, payload::jsonb, received_at
@@ -144,15 +144,7 @@ async def claim(
             "cursor": lease.cursor,
             "upto": upto,
             "ttl": ttl,
-            "turns": [t.turn for t in turns],
-            "conversations": [t.conversation for t in turns],
-            "channels": [t.channel for t in turns],
-            "chats": [t.chat for t in turns],
-            "event_ids": [t.event_id for t in turns],
-            "in_seqs": [t.in_seq for t in turns],
-            "user_keys": [t.user_key for t in turns],
-            "payloads": [t.payload for t in turns],
-            "received": [t.received_at for t in turns],
+            "turns": _as_json(turns),
             "bad_seqs": [u.in_seq for u in unreadable],
             "bad_reasons": [u.reason for u in unreadable],
             "bad_payloads": [u.payload for u in unreadable],
@@ -161,6 +153,11 @@ async def claim(
     if not claimed.held:
         raise LeaseLost("intake")
     return claimed
+
+
+def _as_json(turns: Sequence[NewTurn]) -> str:
+    """psycopg writes arrays element by element in Python; json does it in C, and this is every message's way in."""
+    return json.dumps([asdict(turn) for turn in turns], default=datetime.isoformat)
 
 
 _WAITING = "SELECT count(*) FROM (SELECT FROM turns WHERE state = 'waiting' LIMIT %(most)s) AS counted"

@@ -1,12 +1,12 @@
-"""The journal: what a turn did, written before and after each step.
+"""The journal: what a turn is about to do, written before it is done. The result is written where the turn ends.
 
-Every write here proves that the worker still owns the conversation (epoch and holder) and renews its lease with the
-same stroke. A worker that was silent for too long finds its lease gone and has changed nothing.
+The write proves that the worker still owns the conversation (epoch and holder) and renews its lease with the same
+stroke. A worker that was silent for too long finds its lease gone and has changed nothing.
 """
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from herald_agent.deciding.journal import Found, Step
 from herald_agent.deciding.turns import Lease
@@ -65,39 +65,3 @@ async def begin(db: Database, lease: Lease, step: Step, *, seconds: float) -> Fo
         raise LeaseLost(lease.conversation)
     output = json.loads(begun.output) if begun.output is not None else None
     return Found(begun.state, output, ours=begun.epoch == lease.epoch)
-
-
-_DONE = """
-WITH held AS (
-    UPDATE conversations SET lease_until = now() + make_interval(secs => %(lease)s)
-     WHERE id = %(conversation)s AND epoch = %(epoch)s AND holder = %(holder)s
-    RETURNING id
-), done AS (
-    UPDATE steps SET state = 'done', output = %(output)s::jsonb, finished_at = now()
-      FROM held
-     WHERE turn = %(turn)s AND number = %(number)s AND input_hash = %(input_hash)s AND state = 'started'
-)
-SELECT count(*) FROM held
-"""
-
-
-async def done(db: Database, lease: Lease, step: Step, output: dict[str, Any], *, seconds: float) -> None:
-    """Record the step's result, once: a second result for the same step changes nothing.
-
-    Raises LeaseLost; then nothing has changed.
-    """
-    held = await db.value(
-        _DONE,
-        {
-            "conversation": lease.conversation,
-            "epoch": lease.epoch,
-            "holder": lease.holder,
-            "lease": seconds,
-            "turn": step.turn,
-            "number": step.number,
-            "input_hash": step.input_hash,
-            "output": json.dumps(output),
-        },
-    )
-    if not held:
-        raise LeaseLost(lease.conversation)
