@@ -1,7 +1,7 @@
 """The chat page as a person meets it: a real Chromium, headless, and a driver that speaks of turns and answers.
 
 Chromium is Debian's (`apt-get install chromium`); nothing is downloaded. Where there is none these tests are
-skipped and say so, unless HERALD_REQUIRE_BROWSER=1 is set, as it is in CI.
+skipped and say so, unless HERALD_REQUIRE_PACKAGES=1 is set, as it is in CI.
 """
 
 import asyncio
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright
+
+from tests.debian import missing
 
 SECONDS = 30.0
 _COMMANDS = ("chromium", "chromium-browser", "google-chrome")
@@ -53,12 +54,9 @@ class Turn:
 def find_chromium() -> Path:
     """The browser to use. Skips the test, or fails it where a browser is required."""
     found = os.environ.get("HERALD_CHROMIUM") or next(filter(None, map(shutil.which, _COMMANDS)), None)
-    if found:
-        return Path(found)
-    reason = "no Chromium on this machine: apt-get install chromium, or name one in HERALD_CHROMIUM"
-    if os.environ.get("HERALD_REQUIRE_BROWSER") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if not found:
+        missing("no Chromium on this machine: apt-get install chromium, or name one in HERALD_CHROMIUM")
+    return Path(found)
 
 
 @contextlib.asynccontextmanager

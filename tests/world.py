@@ -38,13 +38,13 @@ class World:
     standard: Receiver
     feishu: Feishu
 
-    async def herald(self, *arguments: str, timeout: float = 60) -> Any:
-        """Run `herald ... --json` on this state folder; its answer. Raises AssertionError when it fails."""
-        return json.loads(await _run(*arguments, "--state", str(self.state), "--json", timeout=timeout))
+    async def herald(self, *arguments: str, timeout: float = 60, codes: tuple[int, ...] = (0,)) -> Any:
+        """Run `herald ... --json` on this state folder; its answer. Raises AssertionError for another exit code."""
+        return json.loads(await _run(*arguments, "--state", str(self.state), "--json", timeout=timeout, codes=codes))
 
     async def components(self) -> dict[str, dict[str, Any]]:
         # Exit code 1 says that something is not ready, which is what these tests are about.
-        status = json.loads(await _run("status", "--state", str(self.state), "--json", codes=(0, 1)))
+        status = await self.herald("status", codes=(0, 1))
         return {c["name"]: c for c in status["components"]}
 
     async def counts(self) -> dict[str, int]:

@@ -28,7 +28,7 @@ from herald_agent.turn import Runner
 from herald_agent.worker import Worker
 from herald_contracts.errors import ConfigurationError, HeraldError, TemporaryError
 from herald_contracts.settings import AgentSettings
-from herald_runtime import logs
+from herald_runtime import logs, process
 from herald_runtime.acks import Publisher
 from herald_runtime.connection import connect, disconnect
 from herald_runtime.waking import Bell
@@ -98,6 +98,7 @@ async def _serve(
         publisher = Publisher(client)
         await publisher.start()
         parts = Parts(settings, db, client, publisher, model, memory, conditions, health, holder, reach)
+        process.settled()
         log.info("started", revision=settings.revision, holder=holder, health_port=port)
         await parts.run(stop)
     finally:

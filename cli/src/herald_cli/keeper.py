@@ -50,6 +50,7 @@ class Keeper:
         self._gone = asyncio.Event()
         self._gone.set()
         self._ever_ready = False
+        self._hopeless = asyncio.Event()
 
     async def keep(self) -> None:
         backoff, failures = Backoff(), 0
@@ -113,6 +114,7 @@ class Keeper:
         if self._stopping.is_set():
             return "", 0.0, False
         self._last.clear()
+        self._hopeless.clear()
         child = await spawning.start(self.program, self._heard)
         self._running = child.process
         self._gone.clear()
@@ -122,13 +124,15 @@ class Keeper:
             self._update(state="starting", pid=process.pid, started=process.started, since=now)
         watch = asyncio.create_task(self._watch(begun))
         exit_ = asyncio.create_task(child.wait())
+        hopeless = asyncio.create_task(self._hopeless.wait())
         slow, ran = False, 0.0
         try:
-            await asyncio.wait((watch, exit_), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((watch, exit_, hopeless), return_when=asyncio.FIRST_COMPLETED)
             if not exit_.done() and child.process is not None:
                 processes.kill({*processes.tree(child.process), *processes.session(child.process)})
             code = await exit_
         finally:
+            hopeless.cancel()
             watch.cancel()
             try:
                 ran = await watch
@@ -141,6 +145,8 @@ class Keeper:
                 self._clean(child)
         if slow:
             return self._reason(f"not ready within {self.program.start_seconds:g} s"), 0.0, False
+        if self._hopeless.is_set():
+            return self._reason("could not go on without a restart"), ran, False
         return self._reason(_how(code)), ran, code == os.EX_CONFIG
 
     async def _watch(self, begun: float) -> float:
@@ -182,6 +188,8 @@ class Keeper:
     def _heard(self, line: str) -> None:
         text = logfiles.entry(self.program.name, line, datetime.now(UTC))
         self._last.append(logfiles.parse(text))
+        if self.program.hopeless is not None and self.program.hopeless.search(line):
+            self._hopeless.set()
         self._log.write(text)
 
     def _note(self, event: str, level: str) -> None:

@@ -5,6 +5,7 @@ Ready is asked of the stream itself, at most once a second however often somebod
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import nats.errors
 from nats.aio.client import Client
@@ -25,8 +26,10 @@ HEADROOM_BYTES = 4_096  # a stream with less room than one common message is ful
 class Readiness:
     """`problem` is "" while a webhook would be answered with 2xx."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, trouble: Callable[[], str]) -> None:
+        """`trouble` says what publishing has just met; the stream may look well and yet store nothing."""
         self._stream = names.in_stream
+        self._trouble = trouble
         self._client: Client | None = None
         self._draining = False
         self._known = ""
@@ -53,7 +56,7 @@ class Readiness:
             if time.monotonic() - self._at > _FRESH_SECONDS:
                 self._known = await self._ask(self._client)
                 self._at = time.monotonic()
-            return self._known
+            return self._known or self._trouble()
 
     async def _ask(self, client: Client) -> str:
         try:

@@ -6,7 +6,6 @@ which promises end: no new connections, requests in progress answered, deliverie
 
 import argparse
 import asyncio
-import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +47,7 @@ class Process:
         self._measurements = Measurements(metrics.meter("herald.gateway"))
         refusals = Refusals(self._measurements)
         self._intake = Intake(settings.names, settings.publish_deadline)
-        self._readiness = Readiness(settings.names)
+        self._readiness = Readiness(settings.names, self._intake.trouble)
         self._app: Gateway = create_app(
             channels=self._channels,
             intake=self._intake,
@@ -117,11 +116,7 @@ class Process:
         self._intake.publisher = publisher
         self._readiness.connected(client)
         self._app.open()
-        # What is there now stays, and what a request makes goes by itself: with its defaults the garbage collector
-        # took a twentieth of all CPU time to find nothing.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
+        process.settled()
         log.info("accepting", channels=sorted(self._channels))
         await process.first_to_end(
             asyncio.create_task(self._senders.run(), name="senders"),

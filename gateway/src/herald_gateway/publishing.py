@@ -17,6 +17,7 @@ from herald_runtime.acks import NotStored, OutcomeUnknown, Publisher, StreamFull
 _ATTEMPT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.05
 _LEAST_SECONDS = 0.05
+_TROUBLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class Intake:
         self._names = names
         self._deadline = deadline
         self.publisher: Publisher | None = None  # until the process is connected
+        self._refused = ""
+        self._refused_at = 0.0
+
+    def trouble(self) -> str:
+        """Why the last message could not be stored; "" when it could, or so long ago that trying again is due."""
+        return self._refused if time.perf_counter() - self._refused_at < _TROUBLE_SECONDS else ""
 
     async def store(self, messages: Sequence[Message], began: float, patience: float) -> list[bool]:
         """Store the messages in order; True for each one that was there already.
@@ -58,7 +65,14 @@ class Intake:
         if not messages:
             return []
         until = began + min(self._deadline, patience)
-        return [await self._store(message, until) for message in messages]
+        try:
+            stored = [await self._store(message, until) for message in messages]
+        except HeraldError as e:
+            self._refused = f"the last message was not stored ({not_now(e).reason}: {e})"
+            self._refused_at = time.perf_counter()
+            raise
+        self._refused = ""
+        return stored
 
     async def _store(self, message: Message, until: float) -> bool:
         subject = self._names.incoming(message.channel, message.conversation)

@@ -43,6 +43,7 @@ class Worker:
         self._settings.write_text(settings.model_dump_json())
         self.log = folder / f"{name}.log"
         self.arguments: tuple[str, ...] = ()
+        self.environment: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, at: str | None = None, nth: int = 1) -> Self:
@@ -55,6 +56,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
             )
         return self
 

@@ -4,9 +4,11 @@ import asyncio
 import signal
 import socket
 from dataclasses import replace
+from datetime import datetime
 
 from herald_agent.store import dead_letters, ledger
 from herald_agent.store.pool import Database
+from tests.debian import clock_off_by
 from tests.integration.agent.conftest import Hire
 from tests.integration.agent.desk import Desk
 from tests.integration.agent.outside import Outside
@@ -41,6 +43,29 @@ async def test_two_workers_keep_the_order_of_thirty_conversations(hire: Hire, ou
     holders = await db.value("SELECT count(DISTINCT epoch) FROM turns")
     assert holders > 1
     assert await db.value("SELECT max(attempts) FROM turns") == 1
+
+
+async def test_clocks_that_are_ten_minutes_off_change_nothing(hire: Hire, outside: Outside, db: Database) -> None:
+    """Leases, retries and order go by the database's clock alone: also when a worker dies and another takes over."""
+    ahead, behind = hire("ahead"), hire("behind")
+    ahead.environment, behind.environment = clock_off_by(600), clock_off_by(-600)
+    await asyncio.gather(ahead.start().started(), behind.start().started())
+    logged = [datetime.fromisoformat(worker.lines()[0]["timestamp"]) for worker in (ahead, behind)]
+    assert 1_100 < (logged[0] - logged[1]).total_seconds() < 1_300
+
+    async def send(first: int, last: int) -> None:
+        for n in range(first, last):
+            for c in range(6):
+                await outside.send(f"c{c}-{n}", chat=f"c{c}", user=f"u{c}", content=f"[[delay=0.05]] turn {n} of {c}")
+
+    for number, victim in enumerate((ahead, behind)):
+        await send(3 * number, 3 * number + 3)
+        await eventually(lambda: running(db), within=20, what="a turn to be running")
+        victim.kill()
+        victim.start()
+    await outside.all_answered(within=60)
+    await settled(db, answered=36)
+    outside.judge()
 
 
 async def test_a_zombie_changes_nothing(hire: Hire, outside: Outside, db: Database) -> None:

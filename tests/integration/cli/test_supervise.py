@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import sys
 import textwrap
@@ -122,6 +123,24 @@ async def test_what_needs_something_starts_after_it(start: Start, tmp_path: Path
     assert list(dict.fromkeys(ready)) == ["server", "migrate", "service"]
     await running.down()
     assert {c.state for c in running.board.snapshot.components} == {"stopped", "ready"}
+
+
+async def test_a_part_that_says_that_only_a_restart_can_mend_it_gets_one(start: Start, tmp_path: Path) -> None:
+    code = """
+        if not mark.exists():
+            mark.touch()
+            time.sleep(0.1)
+            print("something else", flush=True)
+            print("disk trouble: stuck for ever", flush=True)
+        signal.pause()
+    """
+    running = start(program(tmp_path, "server", code, hopeless=re.compile("stuck for ever")))
+    await running.up()
+    await eventually(lambda: running.board.component("server").restarts == 1, what="one restart")
+    restarted = await running.until("server", "ready")
+    assert "disk trouble: stuck for ever" in restarted.last_error
+    assert restarted.restarts == 1
+    await running.down()
 
 
 async def test_a_step_is_tried_again_while_it_can_still_work(start: Start, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Bad input and bad days, on the whole as a person runs it: each ends in an answer or an honest word."""
 
 import asyncio
+import contextlib
 import json
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.fakes.callback import Post
 from tests.world import World, world
 
 # Seconds that PostgreSQL is down in the test of that; the promise was made for 60.
+DISK = "700m"
 DATABASE_DOWN = float(os.environ.get("HERALD_DATABASE_DOWN", "20"))
 
 
@@ -133,6 +136,62 @@ async def test_messages_wait_while_the_database_is_down(whole: World, http: aioh
     assert all(post.json["kind"] == "answer" for post in (await replies(whole, *waiting)).values())
     counts = await whole.until_settled()
     assert counts["answered"] == counts["accepted"] == 1 + len(waiting)
+
+
+@pytest.fixture
+async def small_disk(tmp_path: Path) -> AsyncIterator[World]:
+    """A Herald whose state folder is a disk of its own."""
+    state = tmp_path / "state"
+    state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "herald-test", str(state)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount, and not everywhere")
+    try:
+        async with world(tmp_path) as running:
+            yield running
+    finally:
+        subprocess.run(["umount", "--lazy", str(state)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all that is left."""
+    filler = disk / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for piece in (bytes(2**16), b"0"):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(piece)
+    return filler
+
+
+@pytest.mark.timeout(400)
+async def test_a_disk_that_fills_up_and_is_freed_again(small_disk: World, http: aiohttp.ClientSession) -> None:
+    """What does not fit is refused, what was accepted is answered, and nobody has to start anything again."""
+    whole, accepted = small_disk, ["before"]
+    await ask(whole, http, "before", "hello")
+    filler = fill(whole.state)
+    refused = 0
+    for n in range(10):
+        fill(whole.state)  # what has been given free meanwhile
+        if await hooks(whole).post(http, f"full-{n}", f"full-{n % 7}", "is there room? " + "x" * 5_000):
+            accepted.append(f"full-{n}")
+        else:
+            refused += 1
+        await asyncio.sleep(0.25)  # the bad day itself
+    assert refused
+    shown = await whole.herald("status", codes=(1,))
+    assert shown["disk_full"]
+    assert not shown["ready"]
+    filler.unlink()
+    async with asyncio.timeout(120):
+        while await hooks(whole).post(http, "after", "after", "and now?") is None:
+            await asyncio.sleep(0.2)
+    await replies(whole, *accepted, "after", seconds=120)
+    for name in await whole.components():
+        await whole.until_ready(name)
+    await whole.until_settled()
+    answered = whole.hooks.events()
+    assert {event: answered[event] for event in (*accepted, "after")} == dict.fromkeys((*accepted, "after"), 1)
 
 
 @pytest.mark.timeout(300)

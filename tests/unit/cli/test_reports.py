@@ -62,11 +62,24 @@ COMPONENTS = (
 # The keys of each document, as docs/cli.md lists them. One more is no break; one less or another name is.
 CONTRACTS: list[tuple[dict[str, Any], set[str]]] = [
     (
-        status.report(snapshot(*COMPONENTS), NOW),
-        {"namespace", "name", "revision", "phase", "ready", "pid", "since", "file", "web", "gateway", "components"},
+        status.report(snapshot(*COMPONENTS), NOW, disk_full=False),
+        {
+            "namespace",
+            "name",
+            "revision",
+            "phase",
+            "ready",
+            "disk_full",
+            "pid",
+            "since",
+            "file",
+            "web",
+            "gateway",
+            "components",
+        },
     ),
     (
-        status.report(snapshot(*COMPONENTS), NOW)["components"][2],  # type: ignore[index]
+        status.report(snapshot(*COMPONENTS), NOW, disk_full=False)["components"][2],  # type: ignore[index]
         {"name", "kind", "state", "ready", "pid", "uptime", "restarts", "address", "last_error"},
     ),
     (ledger.report(COUNTS, None, True), {"accepted", *STATES, "balanced", "complete"}),
@@ -241,3 +254,9 @@ def test_a_bug_is_one_line_and_not_a_traceback(monkeypatch: pytest.MonkeyPatch) 
     assert "HERALD_DEBUG=1" in told.output
     monkeypatch.setenv("HERALD_DEBUG", "1")
     assert isinstance(CliRunner().invoke(cli, ["version"]).exception, KeyError)
+
+
+def test_a_full_disk_is_never_ready() -> None:
+    well = snapshot(Component(name="nats", state="ready"), phase="running")
+    assert status.report(well, NOW, disk_full=False)["ready"] is True
+    assert status.report(well, NOW, disk_full=True)["ready"] is False

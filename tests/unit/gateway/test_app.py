@@ -99,7 +99,7 @@ class Whole:
             intake=intake,
             limits=Limits(**{"body_bytes": 1_024, **limits}),
             proxies=Proxies(trusted),
-            readiness=Readiness(NAMES),
+            readiness=Readiness(NAMES, intake.trouble),
             measurements=self.measurements,
             refusals=Refusals(self.measurements),
         )

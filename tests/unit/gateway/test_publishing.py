@@ -78,6 +78,25 @@ async def test_a_full_stream_is_said_at_once() -> None:
     assert len(script.calls) == 1
 
 
+async def test_trouble_is_told_until_a_message_is_stored_again() -> None:
+    made = intake(Script(OutcomeUnknown("no word"), Stored("IN", 1, False)), deadline=0.01)
+    assert made.trouble() == ""
+    with pytest.raises(OutcomeUnknown):
+        await made.store([samples.message()], time.perf_counter(), 3)
+    assert "no word" in made.trouble()
+    await made.store([samples.message()], time.perf_counter(), 3)
+    assert made.trouble() == ""
+
+
+async def test_trouble_is_forgotten_so_that_somebody_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = intake(Script(OutcomeUnknown("no word")), deadline=0.01)
+    with pytest.raises(OutcomeUnknown):
+        await made.store([samples.message()], time.perf_counter(), 3)
+    now = time.perf_counter()
+    monkeypatch.setattr("herald_gateway.publishing.time.perf_counter", lambda: now + 10)
+    assert made.trouble() == ""
+
+
 async def test_before_the_connection_stands_nothing_is_promised() -> None:
     with pytest.raises(NotStored):
         await intake(None, deadline=0.1).store([samples.message()], time.perf_counter(), 3)

@@ -1,5 +1,6 @@
 """`herald status`: each part, whether it is ready, since when, how often it died and why."""
 
+import shutil
 import sys
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from herald_cli.state import Component, Snapshot, StateFolder
 from herald_cli.style import Style, of, printable, seconds, table
 
 _GOOD = ("ready", "stopped")
+_NO_ROOM = 2**20  # bytes
 
 
 @click.command("status")
@@ -22,12 +24,17 @@ def command(json_: bool, folder: StateFolder) -> None:
     """
     snapshot = folder.running()
     now = datetime.now(UTC)
+    full = shutil.disk_usage(folder.root).free < _NO_ROOM
     if json_:
-        options.emit(report(snapshot, now))
+        options.emit(report(snapshot, now, disk_full=full))
     else:
         for line in lines(snapshot, now, of(sys.stdout)):
             click.echo(line)
-    if not all_ready(snapshot):
+        if full:
+            click.echo(
+                f"\nThe disk of {folder.root} is full, so this may be old, and messages are refused: free some space."
+            )
+    if full or not all_ready(snapshot):
         raise SystemExit(1)
 
 
@@ -35,14 +42,15 @@ def all_ready(snapshot: Snapshot) -> bool:
     return snapshot.phase == "running" and all(c.state == "ready" for c in snapshot.components)
 
 
-def report(snapshot: Snapshot, now: datetime) -> dict[str, object]:
-    """The JSON of `herald status`. Pure."""
+def report(snapshot: Snapshot, now: datetime, *, disk_full: bool) -> dict[str, object]:
+    """The JSON of `herald status`. Pure. On a full disk the snapshot may be old, and nothing can be accepted."""
     return {
         "namespace": snapshot.namespace,
         "name": snapshot.name,
         "revision": snapshot.revision,
         "phase": snapshot.phase,
-        "ready": all_ready(snapshot),
+        "ready": all_ready(snapshot) and not disk_full,
+        "disk_full": disk_full,
         "pid": snapshot.pid,
         "since": snapshot.since.isoformat(),
         "file": snapshot.file,

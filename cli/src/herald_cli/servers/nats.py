@@ -5,6 +5,7 @@ no second copy that could (nats.io, "JetStream: sync_interval").
 """
 
 import json
+import re
 from pathlib import Path
 
 from herald_cli.servers.probes import LOOPBACK, http_ok
@@ -15,6 +16,11 @@ from herald_contracts.errors import ConfigurationError
 MAX_PAYLOAD = 4 * 2**20
 # For what is not one of our streams, such as the probe of `herald doctor`.
 _SPARE = 16 * 2**20
+# A stream whose file could not be written once gives that error for ever, without an acknowledgement and with a healthy
+# /healthz, also when the disk has room again (nats-server 2.15, server/filestore.go: msgBlock.werr).
+_WRITES_NO_MORE = re.compile(
+    r"failed to store a msg on stream.*(no space left|quota exceeded|input/output error|read-only file system)"
+)
 
 
 def program(folder: Path, *, port: int, monitor_port: int, user: str, password: str, storage: int) -> Program:
@@ -53,6 +59,7 @@ authorization {{
         address=f"nats://{LOOPBACK}:{port}",
         ports=(port, monitor_port),
         stop_seconds=20,
+        hopeless=_WRITES_NO_MORE,
     )
 
 

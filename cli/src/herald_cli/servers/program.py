@@ -4,6 +4,7 @@ Nothing here starts anything: `herald_cli.children` does, for `herald up` and fo
 """
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -69,6 +70,8 @@ class Program:
     stop_seconds: float = 30
     # What the kernel sends it when its parent dies: nobody is left to be patient.
     orphan_signal: signal.Signals = signal.SIGKILL
+    # A line of its own log that matches says that only a restart can mend it.
+    hopeless: re.Pattern[str] | None = None
     # How its files in /dev/shm begin, which a kill leaves behind.
     litter: str = ""
 
