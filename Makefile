@@ -11,7 +11,8 @@ STATE ?= .herald
 DEMO_FILE ?= examples/demo.yaml
 # Only what Herald ships and tests with; a stranger's PYTHONPATH has no place in it.
 unexport PYTHONPATH
-export UV_PYTHON ?= $(PYTHON)
+# Triton's Python package needs NumPy 1, which has no wheels from 3.13 on: then uv finds or fetches a 3.12.
+export UV_PYTHON ?= $(shell $(PYTHON) -c 'import sys; print("$(PYTHON)" if sys.version_info < (3, 13) else "3.12")')
 LOCKED := uv.lock pyproject.toml $(wildcard */pyproject.toml)
 
 .PHONY: help

@@ -56,7 +56,8 @@ def _wanted(spec: Spec, bundle: Bundle) -> Iterator[Wanted]:
             reference = channel.standard_webhooks.secret_ref.name
             yield Wanted(reference, f"{path}.standardWebhooks.secretRef.name", ("secret",), made=True, kind="whsec")
         if channel.feishu is not None:
-            yield Wanted(channel.feishu.secret_ref.name, f"{path}.feishu.secretRef.name", ("app-secret",), made=False)
+            keys = ("app-secret", "encrypt-key", "verification-token")
+            yield Wanted(channel.feishu.secret_ref.name, f"{path}.feishu.secretRef.name", keys, made=False)
     if spec.inference.openai is not None and spec.inference.openai.secret_ref is not None:
         reference = spec.inference.openai.secret_ref.name
         yield Wanted(reference, "spec.inference.openai.secretRef.name", ("api-key",), made=False)

@@ -75,6 +75,7 @@ OPENAI = {
     [
         (bundle(WEB, FEISHU), "spec.channels[1].feishu.secretRef.name", "app-secret"),
         (bundle(FEISHU, given={"lark-app": {"encrypt-key": b"x"}}), "spec.channels[0].feishu", "app-secret"),
+        (bundle(FEISHU, given={"lark-app": {"app-secret": b"x"}}), "spec.channels[0].feishu", "encrypt-key"),
         (bundle(inference=OPENAI), "spec.inference.openai.secretRef.name", "api-key"),
         (bundle(HMAC, given={"hmac-key": {"key": b"misnamed"}}), "spec.channels[0].hmac.secretRef.name", "secret"),
     ],
