@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,14 @@ class Herald:
     @contextlib.contextmanager
     def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """A command that goes on until it is stopped, here at the latest."""
-        with subprocess.Popen(self.words(*arguments), stdout=subprocess.PIPE, text=True) as process:
+
+        def hear_ctrl_c() -> None:
+            # A shell starts what it puts in the background with SIGINT ignored, and we may have been.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+        with subprocess.Popen(
+            self.words(*arguments), stdout=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+        ) as process:
             try:
                 yield process
             finally:

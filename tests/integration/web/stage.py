@@ -49,7 +49,7 @@ class Gateway(Server):
         file = folder / "gateway.json"
 
         async def ready() -> bool:
-            return await http_ok(port, "/healthz/live")
+            return await http_ok(port, "/healthz/ready")
 
         super().__init__(
             Program(

@@ -84,12 +84,12 @@ async def test_an_answer_lost_on_the_way_back_makes_no_second_message(chat: Chat
 async def test_a_killed_nats(someone: BrowserContext, own_nats: servers.Nats, tmp_path: Path) -> None:
     fragile = Names("test", "fragile")
     gateway = Gateway(tmp_path / "gateway", own_nats.settings, fragile)
-    gateway.start()
     try:
         async with (
             stage.deployed(own_nats.settings, fragile),
             stage.worker(own_nats.settings, fragile) as worker,
         ):
+            gateway.start()
             chat = await ChatPage.open(someone, gateway.url)
             await chat.send("before")
             before = await worker.next()

@@ -268,13 +268,14 @@ async def test_a_draining_gateway_ends_its_streams_and_leaves(gateway: Gateway, 
 async def test_a_lost_nats_ends_streams_and_a_new_one_goes_on(own_nats: servers.Nats, tmp_path: Path) -> None:
     names = Names("test", "lost")
     gateway = Gateway(tmp_path / "gateway", own_nats.settings, names)
-    gateway.start()
     try:
         async with (
             stage.deployed(own_nats.settings, names),
             stage.worker(own_nats.settings, names) as worker,
-            visiting(gateway) as visitor,
+            visiting(gateway, begun=False) as visitor,
         ):
+            gateway.start()
+            await visitor.begin()
             await visitor.post("one")
             await worker.next()
             await worker.transcribed()
