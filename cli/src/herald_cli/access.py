@@ -12,7 +12,7 @@ from herald_cli.state import Component, Snapshot, StateFolder
 from herald_contracts import settings
 from herald_contracts.errors import TemporaryError
 from herald_contracts.subjects import Names
-from herald_runtime.connection import connect
+from herald_runtime.connection import connect, disconnect
 
 
 class PartMissing(TemporaryError):
@@ -40,7 +40,7 @@ async def nats(folder: StateFolder, snapshot: Snapshot, *, wait: float = 5) -> A
     try:
         yield client
     finally:
-        await client.close()
+        await disconnect(client)
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from nats.aio.msg import Msg
 
+from herald_agent.store import ledger
 from herald_agent.store.pool import Database
 from herald_cli import access, signing
 from herald_cli.receiving import Receiver, Reply
@@ -20,11 +21,6 @@ from herald_contracts.identity import conversation_id
 from herald_contracts.ledger import Row
 from herald_contracts.messages import LiveUpdate
 
-_ROW = """
-SELECT event_id, channel, conversation, turn, state, revision, attempts, received_at, started_at, finished_at,
-       delivered_at, platform_message_id, reason
-  FROM ledger WHERE channel = %(channel)s AND event_id = %(event)s
-"""
 _OPEN = frozenset({"waiting", "running", "replying"})
 _LOOK_SECONDS = 0.1
 _LAST_CALL_SECONDS = 10.0
@@ -149,8 +145,7 @@ async def _follow(db: Database, receiver: Receiver | None, sent: Sent) -> None:
             reply = receiver.replies.get_nowait()
             if reply.event == sent.event:
                 sent.reply, sent.answered = reply, sent.since()
-        rows = await db.rows(Row, _ROW, {"channel": sent.channel, "event": sent.event})
-        sent.row = rows[0] if rows else None
+        sent.row = await ledger.message(db, channel=sent.channel, event=sent.event)
         if sent.row is not None and sent.row.state not in _OPEN:
             # A failed turn is final before the person has been told.
             last_call = last_call or time.monotonic() + _LAST_CALL_SECONDS

@@ -29,7 +29,7 @@ from herald_gateway.refusals import Refusals
 from herald_gateway.senders import Senders
 from herald_runtime import logs, metrics, process
 from herald_runtime.acks import Publisher
-from herald_runtime.connection import Unreachable, connect
+from herald_runtime.connection import Unreachable, connect, disconnect
 
 log = logs.get("gateway")
 _CONNECT_SECONDS = 10
@@ -161,7 +161,7 @@ class Process:
                     await self._client.flush(timeout=int(_LEAVE_SECONDS))
             except (NatsError, TimeoutError) as e:
                 log.warning("the last acknowledgements may not have left", error=type(e).__name__)
-            await self._client.close()
+            await disconnect(self._client)
 
 
 async def _until_closed(client: Client) -> None:

@@ -48,7 +48,6 @@ class Puller:
         self._outstanding = 0
         self._request = 0
         self._last_heard = 0.0
-        self._left = False
         self._delivered: int | None = 0 if gapless else None
         self._subscription: Subscription | None = None
         # Requests are sent by a task of their own: whoever takes a message must get it without another await, since
@@ -99,7 +98,8 @@ class Puller:
 
     async def leave(self) -> list[Msg]:
         """Ask for nothing more, and return what has arrived and was not taken: the caller hands it back."""
-        self._left = True
+        if self._asking is not None:
+            self._asking.cancel()
         if self._subscription is not None and not self._client.is_closed:
             with contextlib.suppress(NatsError, OSError):
                 await self._subscription.unsubscribe()
@@ -113,7 +113,7 @@ class Puller:
 
     def _refill(self) -> None:
         """Ask for more once half of what we may hold has been taken: a slow caller never gathers more than that."""
-        if self._held() <= self._batch // 2 and not self._left:
+        if self._held() <= self._batch // 2:
             self._room.set()
 
     def _held(self) -> int:

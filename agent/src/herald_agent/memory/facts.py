@@ -3,7 +3,6 @@
 A fact's `embedder` names the vector space in which its vector is stored (embedding.py), NULL while it is in none.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from herald_agent.errors import from_store
 from herald_agent.memory.choosing import checked, tidy
 from herald_agent.memory.ports import Fact
-from herald_agent.store.pool import Database
+from herald_agent.store.pool import Database, give_back
 from herald_contracts.identity import fact_id
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
@@ -146,7 +145,7 @@ class Facts:
             if ours:
                 # The end of the session is what gives up the lock, whatever happened before.
                 await connection.close()
-            await asyncio.shield(self._pool.putconn(connection))
+            await give_back(self._pool, connection)
 
 
 class Desk:

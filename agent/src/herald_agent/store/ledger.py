@@ -5,6 +5,7 @@ What the stream holds beyond the intake's cursor was accepted too (the gateway a
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import LiteralString
 
 from herald_agent.store.pool import Database
 from herald_contracts.ledger import STATES, Counts, Row, State
@@ -57,10 +58,12 @@ async def counts(db: Database, stream: StreamState | None = None) -> Counts:
     return Counts(accepted=rows[0].accepted + unread, **by_state)
 
 
-_ROWS = """
+_SELECT: LiteralString = """
 SELECT event_id, channel, conversation, turn, state, revision, attempts, received_at, started_at, finished_at,
        delivered_at, platform_message_id, reason
   FROM ledger
+"""
+_NEWEST: LiteralString = """
  WHERE (%(state)s::text IS NULL OR state = %(state)s) AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
  ORDER BY received_at DESC, in_seq DESC LIMIT %(limit)s
 """
@@ -70,4 +73,12 @@ async def messages(
     db: Database, *, state: State | None = None, since: datetime | None = None, limit: int = 100
 ) -> list[Row]:
     """The newest `limit` accepted messages, newest first, of one `state` and received `since` where given."""
-    return await db.rows(Row, _ROWS, {"state": state, "since": since, "limit": limit})
+    return await db.rows(Row, _SELECT + _NEWEST, {"state": state, "since": since, "limit": limit})
+
+
+async def message(db: Database, *, channel: str, event: str) -> Row | None:
+    """The accepted message of one event; None as long as no worker has read it."""
+    found = await db.rows(
+        Row, _SELECT + "WHERE channel = %(channel)s AND event_id = %(event)s", {"channel": channel, "event": event}
+    )
+    return found[0] if found else None

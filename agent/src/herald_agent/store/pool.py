@@ -42,16 +42,17 @@ _CONNECTION = {
 
 @contextlib.asynccontextmanager
 async def lent(pool: AsyncConnectionPool[Lent]) -> AsyncIterator[Lent]:
-    """A connection of `pool`, given back whatever happens.
-
-    psycopg_pool 3.3 loses a connection whose user is cancelled while giving it back, and recall is cancelled often:
-    so giving back goes on by itself when that happens.
-    """
+    """A connection of `pool`, given back whatever happens."""
     connection = await pool.getconn()
     try:
         yield connection
     finally:
-        await asyncio.shield(pool.putconn(connection))
+        await give_back(pool, connection)
+
+
+async def give_back(pool: AsyncConnectionPool[Lent], connection: Lent) -> None:
+    """psycopg_pool 3.3 loses a connection whose user is cancelled meanwhile, as recall often is: so this goes on."""
+    await asyncio.shield(pool.putconn(connection))
 
 
 class Database:
