@@ -54,9 +54,10 @@ class Passwords:
 def choose(deployment: AgentDeployment, kept: Choices, ports: Ports, *, free_bytes: int) -> Choices:
     """Ports for every part, and how much the streams may hold. What was chosen before stays where it can.
 
-    Raises ConfigurationError when the folder is another deployment's, the port of the file is taken, or the disk is
-    too small.
+    Raises ConfigurationError when the folder is another deployment's, the port of the file is taken, the disk is too
+    small, or the file asks for what only a cluster has.
     """
+    _refuse_what_needs_a_cluster(deployment)
     whose = f"{deployment.metadata.namespace}/{deployment.metadata.name}"
     if kept.deployment not in ("", whose):
         raise ConfigurationError(
@@ -64,9 +65,9 @@ def choose(deployment: AgentDeployment, kept: Choices, ports: Ports, *, free_byt
             path="metadata.name",
             hint="name another folder with --state, or delete this one with all that is in it",
         )
-    host, wanted = deployment.spec.gateway.host, deployment.spec.gateway.port
+    host, wanted = deployment.spec.local.host, deployment.spec.local.port
     if wanted is not None:
-        chosen = {"gateway": ports.exactly(wanted, host=host, path="spec.gateway.port")}
+        chosen = {"gateway": ports.exactly(wanted, host=host, path="spec.local.port")}
     else:
         chosen = {"gateway": ports.pick(kept.ports.get("gateway"), GATEWAY_PORT, host=host)}
     names = ["nats", "nats-monitor", "postgres"]
@@ -74,12 +75,25 @@ def choose(deployment: AgentDeployment, kept: Choices, ports: Ports, *, free_byt
         names += ["triton", "triton-http"]
     if deployment.spec.agent.memory.enabled:
         names.append("milvus")
-    names += [f"agent-{number}" for number in range(1, deployment.spec.agent.replicas + 1)]
+    names += [f"agent-{number}" for number in range(1, deployment.spec.agent.least + 1)]
     for name in names:
         chosen[name] = ports.pick(kept.ports.get(name))
     storage = kept.storage or _storage(free_bytes)
     ports_ = {**kept.ports, **chosen}
     return kept.model_copy(update={"deployment": whose, "ports": ports_, "storage": storage})
+
+
+def _refuse_what_needs_a_cluster(deployment: AgentDeployment) -> None:
+    spec = deployment.spec
+    own = "on one machine Herald brings its own"
+    for path, there, problem in (
+        ("spec.messaging.nats.external", spec.messaging.nats.external, own),
+        ("spec.database.external", spec.database.external, own),
+        ("spec.agent.memory.milvus.external", spec.agent.memory.milvus.external, own),
+        ("spec.inference.gpu", spec.inference.gpu, "TensorRT-LLM is run on a cluster only"),
+    ):
+        if there is not None:
+            raise ConfigurationError(problem, path=path, hint="remove it from the file for this machine")
 
 
 def _storage(free_bytes: int) -> int:
@@ -118,7 +132,11 @@ def make(
         chat_template=chat_template,
     )
     servers = _servers(deployment, folder, choices, passwords, places, storage, repository, gguf)
-    gateway = services.gateway(folder.settings, render.gateway(deployment, places, port=port["gateway"]), (STREAMS,))
+    gateway = services.gateway(
+        folder.settings,
+        render.gateway(deployment, places, host=deployment.spec.local.host, port=port["gateway"]),
+        (STREAMS,),
+    )
     agents = tuple(
         services.agent(
             folder.settings,
@@ -126,7 +144,7 @@ def make(
             render.agent(deployment, places, health_port=port[f"agent-{number}"]),
             (STREAMS, DATABASE),
         )
-        for number in range(1, deployment.spec.agent.replicas + 1)
+        for number in range(1, deployment.spec.agent.least + 1)
     )
     return Plan(
         programs=(*servers, gateway, *agents),

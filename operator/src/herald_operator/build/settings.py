@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from herald_contracts import settings
-from herald_contracts.resources.v1alpha1 import AgentDeployment, Channel, Inference
+from herald_contracts.resources.v1alpha1 import AgentDeployment
+from herald_contracts.resources.v1alpha1.channels import Channel
+from herald_contracts.resources.v1alpha1.inference import Inference
 
 SCRIPTED = "scripted"  # spec.inference.model, and the model's name in Triton
 CHAT_MODEL = "tensorrt_llm"
@@ -36,14 +38,14 @@ class Places:
     chat_template: Path | None = None
 
 
-def gateway(deployment: AgentDeployment, places: Places, *, port: int) -> settings.GatewaySettings:
-    """What the gateway is given; `port` is the one it listens on."""
+def gateway(deployment: AgentDeployment, places: Places, *, host: str, port: int) -> settings.GatewaySettings:
+    """What the gateway is given; it listens on `host` and `port`."""
     spec = deployment.spec
     return settings.GatewaySettings(
         namespace=deployment.metadata.namespace,
         name=deployment.metadata.name,
         nats=places.nats,
-        host=spec.gateway.host,
+        host=host,
         port=port,
         channels=tuple(_channel(channel, deployment, places.secrets) for channel in spec.channels),
         limits=settings.Limits.model_validate(spec.gateway.limits.model_dump()),
@@ -55,7 +57,7 @@ def agent(deployment: AgentDeployment, places: Places, *, health_port: int) -> s
     """What one worker is given; `health_port` differs between workers that share a machine."""
     spec = deployment.spec
     most: int = settings.Database.model_fields["pool_max"].default
-    pool_max = max(2, min(most, places.connections // spec.agent.replicas))
+    pool_max = max(2, min(most, places.connections // spec.agent.most))
     memory = spec.agent.memory
     return settings.AgentSettings(
         namespace=deployment.metadata.namespace,
@@ -63,7 +65,7 @@ def agent(deployment: AgentDeployment, places: Places, *, health_port: int) -> s
         revision=revision(deployment),
         nats=places.nats,
         database=settings.Database(dsn_file=places.dsn_file, pool_max=pool_max, pool_min=min(5, pool_max)),
-        instructions=spec.instructions,
+        instructions=instructions(deployment),
         model=_model(spec.inference, places),
         generation=settings.Generation(
             max_tokens=spec.inference.max_tokens,
@@ -87,6 +89,12 @@ def agent(deployment: AgentDeployment, places: Places, *, health_port: int) -> s
     )
 
 
+def instructions(deployment: AgentDeployment) -> str:
+    """The system prompt. Whoever read the ConfigMap of `instructionsFrom` has put its text in place (`resolved`)."""
+    assert deployment.spec.instructions is not None, "resolve the deployment first"  # noqa: S101
+    return deployment.spec.instructions
+
+
 def revision(deployment: AgentDeployment) -> str:
     """`v1-` and 12 characters: the same for two deployments exactly when the same things shape their answers.
 
@@ -95,7 +103,7 @@ def revision(deployment: AgentDeployment) -> str:
     """
     spec = deployment.spec
     shapes = {
-        "instructions": spec.instructions,
+        "instructions": instructions(deployment),
         "model": spec.inference.model,
         "backend": spec.inference.backend,
         "endpoint": spec.inference.openai.base_url if spec.inference.openai else None,
