@@ -35,6 +35,7 @@ class Plan:
     programs: tuple[Program, ...]
     stop_order: tuple[tuple[str, ...], ...]
     files: tuple[File, ...]
+    names: Names
     streams: Topology
     dsn_file: Path
     web: str
@@ -154,6 +155,7 @@ def make(
             File(folder.credentials / "nats" / "user", passwords.nats_user),
             File(folder.credentials / "nats" / "password", passwords.nats),
         ),
+        names=names,
         streams=topology(names, web_channels=web_channels, storage=storage),
         dsn_file=places.dsn_file,
         web=f"{gateway.address}/channels/{web_channels[0]}/" if web_channels else "",
