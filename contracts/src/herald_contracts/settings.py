@@ -99,6 +99,11 @@ class GatewaySettings(Settings):
     deliveries_in_flight: int = Field(default=64, ge=1, le=1_000)
     drain_seconds: float = Field(default=20, gt=0)
     trusted_proxies: tuple[str, ...] = Field(default=(), description="addresses whose X-Forwarded-For is believed")
+    public_hosts: tuple[str, ...] = Field(
+        default=(), description="hosts, without ports, by which the chat page may be asked for; none: any"
+    )
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(default=0, ge=0, le=65_535, description="probes and metrics; 0: a free one, as logged")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
