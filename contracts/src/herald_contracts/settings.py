@@ -32,8 +32,9 @@ class Settings(BaseModel):
 
 
 class Nats(Settings):
-    url: str = Field(description="nats://host:port")
+    url: str = Field(description="nats://host:port, or tls://host:port")
     credentials: Path | None = Field(default=None, description="folder with the files `user` and `password`")
+    ca: Path | None = Field(default=None, description="PEM file; TLS only, and only with a server that it vouches for")
 
 
 class WebChannel(Settings):
@@ -144,7 +145,8 @@ class Generation(Settings):
 
 
 class Memory(Settings):
-    milvus_uri: str = Field(description="http://host:port")
+    milvus_uri: str = Field(description="http://host:port, or https://host:port")
+    credentials: Path | None = Field(default=None, description="folder; `token` for Milvus: user:password, or a key")
     embedder_url: str = Field(description="host:port of Triton's gRPC service")
     embedder: str = "embedder"
     recall_seconds: float = Field(default=0.05, gt=0, le=5, description="then recall is skipped and counted")
