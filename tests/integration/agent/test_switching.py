@@ -1,6 +1,7 @@
 """Two colours of workers and a switch between them: nothing lost, nothing twice, in order, and by whom it should be."""
 
 import asyncio
+import functools
 import json
 import signal
 from collections import Counter
@@ -93,10 +94,16 @@ async def test_the_other_colour_reads_the_stream_at_once(hire: Hire, outside: Ou
     # Leases that outlast the test: only a release lets the other one read, and only a ring tells it so.
     old = await hire("old", lease_seconds=300).start().started()
     new = await hire("new", revision="r2", lease_seconds=300).start().started()
-    await eventually(lambda: old.said("reading the stream"), what="the old colour to read")
+
+    async def reads(worker: Worker) -> bool:
+        return bool(await db.value(f"SELECT count(*) FROM intake WHERE holder LIKE '%%-{worker.pid}-%%'"))
+
+    await eventually(lambda: reads(old), what="the old colour to read")
     for n in range(6):
-        to = ("r2", "r1")[n % 2]
+        to, worker = (("r2", new), ("r1", old))[n % 2]
         await rollout.activate(outside.client, outside.names, to)
+        # No message helps them: the one that waits for messages must let go of the stream by itself.
+        await eventually(functools.partial(reads, worker), what=f"{to} to read")
         await outside.send(f"e{n}")
         await outside.all_answered()
         assert await db.value("SELECT revision FROM turns ORDER BY position DESC LIMIT 1") == to
