@@ -82,6 +82,6 @@ def _columns() -> list[dict[str, Any]]:
         column("Candidate", ".status.candidateRevision", "Revision that is being started or checked."),
         column("Model", ".spec.inference.model", "The model."),
         column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
-        column("Channels", ".status.channels[*].name", "Bots on chat platforms.", wide=True),
+        column("Channels", ".status.channelNames", "Bots on chat platforms.", wide=True),
         column("Reason", f"{_READY}.reason", "Why it is, or is not, ready.", wide=True),
     ]

@@ -8,12 +8,13 @@ Which defaults are written into the schema, and why not all of them:
   merge of Git's object into the live one leaves it alone.
 - An object's default is not (`gateway: {}`, or a volume of 10Gi). It would put whole blocks into the object that
   nobody wrote, so that a later version could not tell a wish from a default, and rules like "either replicas or
-  autoscaling" would speak about fields that nobody gave. The models fill them in when they read; the description
-  names what they fill in.
+  autoscaling" would speak about fields that nobody gave. The models fill them in when they read.
 - Empty lists and maps are not: absent says the same.
 - Nothing inside a list is. Argo CD (and whoever merges) compares a list as one value: an item with a default added
-  by the server differs from Git's for ever. The description names the default, and rules about items ask `has`.
+  by the server differs from Git's for ever. Rules about items ask `has`.
 - Nothing in `status` is: it is written by one program.
+
+Every description names its default, as `kubectl explain` shows no other.
 """
 
 import re
@@ -64,7 +65,7 @@ def structural(model: type[BaseModel], *, defaults: bool) -> Node:
     return _Walk(schema.pop("$defs", {})).node(schema, model.__name__, defaults="written" if defaults else "none")
 
 
-# What is done with a default: put into the schema, named in the description, or nothing.
+# Where a default is put: into the schema and the description (`kubectl explain` shows the latter only), or less.
 _Defaults = Literal["written", "told", "none"]
 
 
@@ -174,16 +175,18 @@ def _kept(schema: Mapping[str, Any], names: Iterable[str]) -> Node:
 
 
 def _sentences(schema: Node, defaults: _Defaults) -> str:
-    """The field's own words, its model's, and the default that the schema itself does not carry."""
+    """The field's own words, its model's, and its default."""
     texts = [" ".join(text.split()) for text in schema.get("description", "").split("\n") if text.strip()]
     default = schema.get("default")
     if defaults != "none" and isinstance(default, dict):
         needed = [f"{k}: {default[k]}" for k in schema.get("required", ()) if default.get(k) is not None]
         texts += [f"Default: {', '.join(needed)}"] if needed else []
-    elif defaults == "told" and default not in (None, "", [], {}):
+    elif defaults != "none" and default not in (None, "", [], {}):
         texts.append(f"Default: {_text(default)}")
     sentences = [_sentence(text) for text in texts]
-    return " ".join(s for i, s in enumerate(sentences) if not any(later.startswith(s) for later in sentences[i + 1 :]))
+    return " ".join(
+        s for i, s in enumerate(sentences) if not any(later.startswith(s[:-1]) for later in sentences[i + 1 :])
+    )
 
 
 def _sentence(text: str) -> str:

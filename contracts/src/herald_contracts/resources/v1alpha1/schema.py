@@ -8,6 +8,7 @@ and ASCII in the other), and numbers and booleans are taken as written: "2" is n
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
@@ -102,12 +103,20 @@ def _distinct(items: tuple[_Item, ...]) -> tuple[_Item, ...]:
 # Of a tuple whose order means nothing: x-kubernetes-list-type set, which two appliers may share.
 Distinct = AfterValidator(_distinct)
 
-_UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def in_bytes(size: str) -> int:
     """A `Bytes` field as a number."""
-    return int(size[:-2]) * _UNITS[size[-2:]]
+    return int(size[:-2]) * _BINARY[size[-2:]]
+
+
+def amount(quantity: str) -> Decimal:
+    """A `Quantity` as a number: "500m" is 0.5, "1Ki" 1024."""
+    number = quantity.rstrip("mkKMGTi")
+    unit = quantity[len(number) :]
+    return Decimal(number) / 1_000 if unit == "m" else Decimal(number) * (_BINARY | _DECIMAL)[unit]
 
 
 class SecretRef(Resource):
@@ -123,11 +132,29 @@ class ConfigMapKey(Resource):
     key: Key = Field(description="its key")
 
 
+_MORE = "no request may be more than its limit"
+
+
 class Resources(Resource):
     """What a container asks for and may use, as in every pod: cpu, memory, ephemeral-storage, nvidia.com/gpu."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(key, !(key in self.limits) || "
+            "quantity(string(self.requests[key])).compareTo(quantity(string(self.limits[key]))) <= 0)",
+            _MORE,
+        ),
+    )
+
     requests: Quantities = Field(default_factory=dict, description="kept free for it: cpu, memory")
     limits: Quantities = Field(default_factory=dict, description="the most it may use: cpu, memory")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Resources":
+        for key, request in self.requests.items():
+            if key in self.limits and amount(request) > amount(self.limits[key]):
+                raise ValueError(f"{_MORE}: {key} {request} > {self.limits[key]}")
+        return self
 
 
 _VALUE = "a toleration with operator Exists takes no value"

@@ -127,21 +127,39 @@ class Milvus(Resource):
         return self
 
 
+def _given(path: str) -> str:
+    """Whether all of the path is there; `path` begins with self or oldSelf."""
+    root, rest = path.split(".", 1)
+    return f"{root}.?{rest}.hasValue()"
+
+
+def _same(path: str, otherwise: str | None) -> str:
+    """That a text is what it was; where it is left out it is `otherwise`, or nothing.
+
+    Every comparison names its fields outright, and none compares two `orValue`: the API server bounds what a rule may
+    cost by the maxLength of what it reads, and takes an optional's for endless.
+    """
+    now, was = f"self.{path}", f"oldSelf.{path}"
+    if otherwise is None:
+        return f"{_given(now)} ? {_given(was)} && {now} == {was} : !{_given(was)}"
+    default = f"'{otherwise}'"
+    return (
+        f"{_given(now)} ? ({_given(was)} ? {now} == {was} : {now} == {default})"
+        f" : (!{_given(was)} || {was} == {default})"
+    )
+
+
 def _kept(path: str, moves: str) -> tuple[Rule, ...]:
     """Rules of the spec that keep the server at `path` and its volume as they were.
 
     They stand at the spec, which every version has, and not at the server: the API server skips a rule with
     `oldSelf` where the old object has no such field, and leaving a server out means a managed one of default size.
     """
-
-    def same(now: str) -> str:
-        return f"self.?{now} == oldSelf.?{now}"
-
-    managed, storage = f"{path}.external.hasValue()", f"{path}.managed.storage"
+    storage = f"{path}.managed.storage"
     return (
-        Rule(same(managed), moves, f".{path}"),
-        Rule(same(f"{storage}.size.orValue('{DEFAULT_VOLUME.size}')"), FIXED, f".{path}"),
-        Rule(same(f"{storage}.storageClassName.orValue('')"), FIXED, f".{path}"),
+        Rule(f"{_given(f'self.{path}.external')} == {_given(f'oldSelf.{path}.external')}", moves, f".{path}"),
+        Rule(_same(f"{storage}.size", DEFAULT_VOLUME.size), FIXED, f".{path}"),
+        Rule(_same(f"{storage}.storageClassName", None), FIXED, f".{path}"),
     )
 
 

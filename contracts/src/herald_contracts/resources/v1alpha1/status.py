@@ -64,6 +64,9 @@ class Status(Resource):
     channels: tuple[ChannelStatus, ...] = Field(
         default=(), max_length=16, description="as in spec.channels", json_schema_extra={"listKey": "name"}
     )
+    channel_names: Sentence = Field(
+        default="", description="names of all channels, joined by commas: a printer column shows no list"
+    )
     components: tuple[Component, ...] = Field(
         default=(),
         max_length=16,
