@@ -156,7 +156,8 @@ def _int_or_string(schema: Node, path: str) -> Node:
     found = _kept(schema, ("maxLength", "pattern"))
     if set(found) != {"maxLength", "pattern"}:
         raise Unsupported(f"{path}: a quantity needs maxLength and pattern")
-    return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True} | found
+    either = [{"type": "integer"}, {"type": "string"}]
+    return {"anyOf": either, "x-kubernetes-int-or-string": True, "minimum": 0} | found
 
 
 def _scalar(schema: Node, kind: str) -> Node:
