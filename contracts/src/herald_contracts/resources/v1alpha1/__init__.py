@@ -7,7 +7,7 @@ Names are camelCase as everywhere in Kubernetes; durations end in Seconds.
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from herald_contracts.resources.v1alpha1.agent import Agent
 from herald_contracts.resources.v1alpha1.channels import Channel
@@ -15,7 +15,7 @@ from herald_contracts.resources.v1alpha1.gateway import Gateway
 from herald_contracts.resources.v1alpha1.inference import Inference
 from herald_contracts.resources.v1alpha1.rollout import Images, Local, Rollout
 from herald_contracts.resources.v1alpha1.schema import ConfigMapKey, Label, Resource, Rule
-from herald_contracts.resources.v1alpha1.servers import Database, Messaging
+from herald_contracts.resources.v1alpha1.servers import KEPT, Database, Messaging
 
 GROUP = "herald.dev"
 VERSION = "v1alpha1"
@@ -33,6 +33,7 @@ class Spec(Resource):
             "has(self.instructions) != has(self.instructionsFrom)",
             "exactly one of instructions, instructionsFrom is needed",
         ),
+        *KEPT,
     )
 
     instructions: str | None = Field(
@@ -55,10 +56,10 @@ class Spec(Resource):
     deletion_policy: Literal["Retain", "Delete"] = Field(
         default="Retain", description="what becomes of the volumes and made-up secrets when this is deleted"
     )
-    suspend: bool = Field(
+    suspend: StrictBool = Field(
         default=False, description="stop gateway, workers and inference, keep all data; platforms get 503 and try again"
     )
-    paused: bool = Field(default=False, description="the operator changes nothing until this is false again")
+    paused: StrictBool = Field(default=False, description="the operator changes nothing until this is false again")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="of Herald's own parts")
     local: Local = Field(
         default=Local(), description="where `herald up` listens", json_schema_extra={"localOnly": True}

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from herald_contracts.resources.v1alpha1.schema import HttpUrl, Label, ReplyUrl, Resource, Rule, SecretRef
 
@@ -38,7 +38,7 @@ class Feishu(Resource):
     base_url: HttpUrl = Field(
         default="https://open.feishu.cn", alias="baseURL", description="https://open.larksuite.com for Lark"
     )
-    streaming: bool = Field(default=True, description="show the reply while it is written, as a card that grows")
+    streaming: StrictBool = Field(default=True, description="show the reply while it is written, as a card that grows")
 
 
 CHANNEL_TYPES = ("web", "hmac", "standardWebhooks", "feishu")

@@ -2,11 +2,22 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StrictInt, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
-from herald_contracts.resources.v1alpha1.schema import Host, Label, Labels, ObjectName, Resource, Resources, Rule
+from herald_contracts.resources.v1alpha1.schema import (
+    Annotations,
+    Distinct,
+    Host,
+    NamespaceName,
+    ObjectName,
+    Resource,
+    Resources,
+    Rule,
+)
 from herald_contracts.settings import Limits
+
+Network = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:/]+$", max_length=64)]
 
 
 class GatewayLimits(Limits):
@@ -20,9 +31,9 @@ class CpuAutoscaling(Resource):
 
     rules: ClassVar[tuple[Rule, ...]] = (Rule("self.min <= self.max", "min must not be more than max"),)
 
-    min: int = Field(default=2, ge=1, le=100, description="never fewer")
-    max: int = Field(ge=1, le=100, description="never more")
-    cpu_percent: int = Field(default=70, ge=10, le=100, description="of what is requested, over all of them")
+    min: StrictInt = Field(default=2, ge=1, le=100, description="never fewer")
+    max: StrictInt = Field(ge=1, le=100, description="never more")
+    cpu_percent: StrictInt = Field(default=70, ge=10, le=100, description="of what is requested, over all of them")
 
     @model_validator(mode="after")
     def _ordered(self) -> "CpuAutoscaling":
@@ -35,8 +46,8 @@ class ParentRef(Resource):
     """A Gateway of the Gateway API."""
 
     name: ObjectName = Field(description="name of the Gateway")
-    namespace: Label | None = Field(default=None, description="its namespace, where it is another one")
-    section_name: Label | None = Field(default=None, description="one of its listeners; none: all that match")
+    namespace: NamespaceName | None = Field(default=None, description="its namespace, where it is another one")
+    section_name: ObjectName | None = Field(default=None, description="one of its listeners; none: all that match")
 
 
 class HttpRoute(Resource):
@@ -50,7 +61,7 @@ class Ingress(Resource):
 
     class_name: ObjectName | None = Field(default=None, description="ingressClassName; none: the cluster's default")
     tls_secret: ObjectName | None = Field(default=None, description="Secret of type kubernetes.io/tls for the host")
-    annotations: Labels = Field(default_factory=dict, description="for its controller")
+    annotations: Annotations = Field(default_factory=dict, description="for its controller")
 
 
 class Route(Resource):
@@ -78,14 +89,15 @@ class Gateway(Resource):
         Rule("!has(self.route) || has(self.host)", "route needs host: the name that the world knows"),
     )
 
-    replicas: int | None = Field(default=None, ge=1, le=100, description="how many; 2 without autoscaling")
+    replicas: StrictInt | None = Field(default=None, ge=1, le=100, description="how many; 2 without autoscaling")
     autoscaling: CpuAutoscaling | None = Field(default=None, description="instead of replicas")
     host: Host | None = Field(default=None, description="the name that the world knows it by, as in callback URLs")
     route: Route | None = Field(default=None, description="how the world reaches it; none: only its Service")
-    trusted_proxies: tuple[Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:/]+$", max_length=64)], ...] = Field(
+    trusted_proxies: Annotated[tuple[Network, ...], Distinct] = Field(
         default=(),
         max_length=32,
         description="addresses or networks whose X-Forwarded-For is believed: those of your ingress",
+        json_schema_extra={"listType": "set"},
     )
     limits: GatewayLimits = Field(default=GatewayLimits(), description="what a stranger may cost it")
     resources: Resources | None = Field(default=None, description="of each gateway's container")

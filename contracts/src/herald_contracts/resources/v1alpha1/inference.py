@@ -1,8 +1,8 @@
 """spec.inference: the model, and what serves it."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
 from herald_contracts.resources.v1alpha1.schema import (
     HttpUrl,
@@ -14,11 +14,12 @@ from herald_contracts.resources.v1alpha1.schema import (
     SecretRef,
     Toleration,
 )
-from herald_contracts.resources.v1alpha1.servers import Volume
+from herald_contracts.resources.v1alpha1.servers import FIXED, Volume
 from herald_contracts.settings import Generation
 
 _OPENAI = "backend openai needs `openai: {baseURL: ...}`, and only that backend takes it"
 _GPU = "engine llmapi needs `gpu`, and only that engine takes it"
+_ELSEWHERE = "backend openai computes elsewhere: engine, gpu, cache and secretRef are Triton's"
 
 
 class OpenAi(Resource):
@@ -31,7 +32,7 @@ class OpenAi(Resource):
 class Gpu(Resource):
     """The GPUs of one inference pod."""
 
-    count: int = Field(default=1, ge=1, le=16, description="per pod; more than one is tensor parallelism")
+    count: StrictInt = Field(default=1, ge=1, le=16, description="per pod; more than one is tensor parallelism")
     node_selector: Labels = Field(default_factory=dict, description="labels of the nodes that have them")
     tolerations: tuple[Toleration, ...] = Field(
         default=(), max_length=16, description="taints of those nodes; that of nvidia.com/gpu is always tolerated"
@@ -41,6 +42,8 @@ class Gpu(Resource):
 
 class ModelCache(Resource):
     """A volume that keeps downloaded models, shared by the inference pods of the deployment."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Rule("self == oldSelf", FIXED),)
 
     volume: Volume = Field(description="its size and class")
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
@@ -54,6 +57,9 @@ class Inference(Resource):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule("(self.backend == 'openai') == has(self.openai)", _OPENAI),
         Rule("(self.engine == 'llmapi') == has(self.gpu)", _GPU),
+        Rule(
+            "self.backend == 'triton' || (self.engine == 'cpu' && !has(self.cache) && !has(self.secretRef))", _ELSEWHERE
+        ),
     )
 
     model: str = Field(
@@ -71,14 +77,16 @@ class Inference(Resource):
     )
     openai: OpenAi | None = Field(default=None, description="with backend openai")
     gpu: Gpu | None = Field(default=None, description="with engine llmapi")
-    replicas: int = Field(default=1, ge=1, le=32, description="inference pods per model")
-    max_batch_size: int = Field(default=32, ge=1, le=512, description="answers computed at the same time (llmapi)")
-    max_tokens: int = Field(default=Generation().max_tokens, ge=1, le=8_192, description="longest answer")
-    max_input_tokens: int = Field(
+    replicas: StrictInt = Field(default=1, ge=1, le=32, description="inference pods per model")
+    max_batch_size: StrictInt = Field(
+        default=32, ge=1, le=512, description="answers computed at the same time (llmapi)"
+    )
+    max_tokens: StrictInt = Field(default=Generation().max_tokens, ge=1, le=8_192, description="longest answer")
+    max_input_tokens: StrictInt = Field(
         default=Generation().max_input_tokens, ge=128, le=131_072, description="longest prompt; older history is cut"
     )
-    temperature: Annotated[float, Field(ge=0, le=2)] = Field(
-        default=Generation().temperature, description="0 is always the same answer"
+    temperature: StrictFloat = Field(
+        default=Generation().temperature, ge=0, le=2, description="0 is always the same answer"
     )
     cache: ModelCache | None = Field(default=None, description="keeps downloaded models; none: each pod downloads")
     secret_ref: SecretRef | None = Field(default=None, description="Secret with `token`, for gated Hugging Face models")
@@ -90,4 +98,7 @@ class Inference(Resource):
             raise ValueError(_OPENAI)
         if (self.engine == "llmapi") != (self.gpu is not None):
             raise ValueError(_GPU)
+        triton_only = self.engine != "cpu" or self.cache is not None or self.secret_ref is not None
+        if self.backend == "openai" and triton_only:
+            raise ValueError(_ELSEWHERE)
         return self

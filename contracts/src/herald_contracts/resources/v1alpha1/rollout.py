@@ -1,28 +1,28 @@
 """spec.rollout, and the few switches that a person has over the whole deployment."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
-from herald_contracts.resources.v1alpha1.schema import Image, ObjectName, Resource
+from herald_contracts.resources.v1alpha1.schema import Distinct, Image, ObjectName, Resource
 
 
 class Rollout(Resource):
     """How a new revision takes over from the one that answers."""
 
-    auto_promote: bool = Field(
+    auto_promote: StrictBool = Field(
         default=True, description="switch as soon as the candidate is available; false waits for a person's promote"
     )
-    progress_deadline_seconds: int = Field(
+    progress_deadline_seconds: StrictInt = Field(
         default=600, ge=10, le=86_400, description="a candidate not available by then is given up; the old one stays"
     )
-    drain_deadline_seconds: int = Field(
+    drain_deadline_seconds: StrictInt = Field(
         default=300, ge=5, le=86_400, description="how long workers of the old revision may finish their turns"
     )
-    scale_down_delay_seconds: int = Field(
+    scale_down_delay_seconds: StrictInt = Field(
         default=30, ge=0, le=86_400, description="how long the old revision stays ready for a quick way back"
     )
-    revision_history_limit: int = Field(
+    revision_history_limit: StrictInt = Field(
         default=3, ge=1, le=20, description="how many successful revisions are kept to go back to"
     )
 
@@ -39,8 +39,11 @@ class Images(Resource):
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         default="IfNotPresent", description="as in every pod"
     )
-    pull_secrets: tuple[ObjectName, ...] = Field(
-        default=(), max_length=8, description="Secrets of type kubernetes.io/dockerconfigjson"
+    pull_secrets: Annotated[tuple[ObjectName, ...], Distinct] = Field(
+        default=(),
+        max_length=8,
+        description="Secrets of type kubernetes.io/dockerconfigjson",
+        json_schema_extra={"listType": "set"},
     )
 
 
@@ -48,4 +51,6 @@ class Local(Resource):
     """Where `herald up` listens on one machine. A cluster knows no such field."""
 
     host: str = Field(default="127.0.0.1", max_length=253, description="address to listen on")
-    port: int | None = Field(default=None, ge=1, le=65_535, description="default: 8080, or a free one when it is taken")
+    port: StrictInt | None = Field(
+        default=None, ge=1, le=65_535, description="default: 8080, or a free one when it is taken"
+    )
