@@ -1,14 +1,14 @@
 #!/bin/sh
 # Make /opt/herald/venv with what uv.lock says that a package needs, each file checked against its hash there.
-# Usage: locked.sh WORKSPACE-PACKAGE            all it depends on, Herald's own packages left out
-#        locked.sh WORKSPACE-PACKAGE NAME...    only these of it
+# Usage: [EXTRA=NAME] locked.sh PACKAGE            all that a package of the workspace depends on, Herald's own left out
+#        [EXTRA=NAME] locked.sh PACKAGE NAME...    only these of it
 # Exported and then installed, not `uv sync`: a lock names the addresses of one index, and a mirror has others.
 set -eu
 . /build/environment.sh
 package=$1
 shift
 cd /build/workspace
-uv export --quiet --frozen --no-dev --package "$package" --no-emit-workspace \
+uv export --quiet --frozen --no-dev --package "$package" ${EXTRA:+--extra "$EXTRA"} --no-emit-workspace \
     --no-header --no-annotate --output-file /build/locked.txt
 python3 /build/pick.py /build/locked.txt "$@" >/build/requirements.txt
 uv venv --quiet /opt/herald/venv
