@@ -29,7 +29,7 @@ class Health(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"OK" if found and up else b"not ready" if found else b"not found")
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *arguments: object) -> None:
         """A probe each second is no news."""
 
 

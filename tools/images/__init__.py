@@ -5,7 +5,8 @@
     built["gateway"].name       # localhost/herald/gateway:dev-<hash of all that goes into it>
     built["gateway"].archive    # an OCI archive, for `ctr images import` and its like
 
-What was built once is not built again: an image is named by its content and kept under `${XDG_CACHE_HOME}/herald/images`.
+What was built once is not built again: an image is named by its content and kept under
+`${XDG_CACHE_HOME}/herald/images`.
 `python -m tools.images --help` is the same for people.
 """
 

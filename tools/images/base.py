@@ -21,7 +21,7 @@ LOCAL = "local"
 AUTO = "auto"
 _SUITE = "bookworm"  # its Python is 3.11
 _PACKAGES = ("python3", "ca-certificates", "tini", "usr-is-merged")
-# Merged /usr without the package that merges it, which brings all of Perl; and nothing that an image's user never reads.
+# Merged /usr without the package that merges it, which brings all of Perl; and nothing that only people read.
 _OPTIONS = (
     "--variant=apt",
     "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
@@ -82,7 +82,9 @@ def _recipe() -> str:
 
 def _local(engine: Engine) -> Base:
     if shutil.which("mmdebstrap") is None:
-        raise Trouble("no registry can be reached, and without mmdebstrap no base can be made", "apt-get install mmdebstrap")
+        raise Trouble(
+            "no registry can be reached, and without mmdebstrap no base can be made", "apt-get install mmdebstrap"
+        )
     with tempfile.TemporaryDirectory(prefix="herald-base-") as folder:
         tarball = Path(folder) / "base.tar"
         include = f"--include={','.join(_PACKAGES)}"

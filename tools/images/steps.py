@@ -1,4 +1,4 @@
-"""Run one command of another program, and say what it is at when it takes longer than anybody likes to wait in the dark."""
+"""Run one command of another program, and say what it is at: nobody likes to wait in the dark."""
 
 import subprocess
 import sys
@@ -19,7 +19,9 @@ def output(command: Sequence[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def run(command: Sequence[str], doing: str, *, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> float:
+def run(
+    command: Sequence[str], doing: str, *, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> float:
     """Run to the end; returns the seconds it took. Raises Trouble with the command's last words."""
     began = time.monotonic()
     with tempfile.NamedTemporaryFile(prefix="herald-images-", suffix=".log", delete=False) as log:

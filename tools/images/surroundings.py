@@ -29,12 +29,7 @@ def authorities(environment: Mapping[str, str]) -> Path | None:
 
 
 def _proxies(environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: environment[name]
-        for upper in _PROXIES
-        for name in (upper, upper.lower())
-        if environment.get(name)
-    }
+    return {name: environment[name] for upper in _PROXIES for name in (upper, upper.lower()) if environment.get(name)}
 
 
 def _indexes(environment: Mapping[str, str], home: Path) -> dict[str, str]:
