@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-
-from tests.debian import missing
 from tools import images
 from tools.images.unpacked import Unpacked, opened
+
+from tests.debian import missing
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from herald_contracts.subjects import Names
 
 DAY = 86_400
 PLATFORM_RETRY_SPAN = 8 * DAY  # WhatsApp retries for 7 days, the longest of all platforms
+# A message may hold 200,000 characters of up to 4 bytes, and JSON escapes on top.
+MAX_PAYLOAD = 4 * 2**20
 DUPLICATE_WINDOW = 600  # saves work; the unique key in PostgreSQL is what guarantees
 # How long a reply in the hands of a gateway that was killed waits for another one. A gateway that lives says so
 # three times in this span, however slow the platform is.
