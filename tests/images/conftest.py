@@ -4,12 +4,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.debian import missing
 from tools import images
 from tools.images.unpacked import Unpacked, opened
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A first build takes minutes, and is nobody's test."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(300, func_only=True))
 
 
 @pytest.fixture(scope="session")
