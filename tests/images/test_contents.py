@@ -1,6 +1,7 @@
 """What is in each image, and above all what is not."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -37,20 +38,20 @@ PROGRAMS = ("pip", "pip3", "uv", "gcc", "cc", "make", "apt", "apt-get", "perl", 
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_distributions(unpacked: dict[str, Unpacked], name: str) -> None:
+def test_distributions(unpacked: Mapping[str, Unpacked], name: str) -> None:
     found = set(unpacked[name].distributions())
     assert found >= NEEDED[name]
     assert not found & (FORBIDDEN[name] | BUILDING)
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_it_is_nobody_by_number(unpacked: dict[str, Unpacked], name: str) -> None:
+def test_it_is_nobody_by_number(unpacked: Mapping[str, Unpacked], name: str) -> None:
     """A name could not be checked by runAsNonRoot."""
     assert unpacked[name].config["User"] == "65532:65532"
 
 
 @pytest.mark.parametrize("name", images.TARGETS)
-def test_nothing_becomes_somebody_else(unpacked: dict[str, Unpacked], name: str) -> None:
+def test_nothing_becomes_somebody_else(unpacked: Mapping[str, Unpacked], name: str) -> None:
     root = unpacked[name].root
     risen = [
         p.relative_to(root) for p in root.rglob("*") if not p.is_symlink() and p.is_file() and p.stat().st_mode & 0o6000
@@ -59,7 +60,7 @@ def test_nothing_becomes_somebody_else(unpacked: dict[str, Unpacked], name: str)
 
 
 @pytest.mark.parametrize("name", images.TARGETS)
-def test_nothing_that_installs_or_builds(unpacked: dict[str, Unpacked], name: str) -> None:
+def test_nothing_that_installs_or_builds(unpacked: Mapping[str, Unpacked], name: str) -> None:
     root = unpacked[name].root
     folders = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "opt/herald/venv/bin", "opt/herald/app/bin")
     assert [f"{folder}/{p}" for folder in folders for p in PROGRAMS if (root / folder / p).exists()] == []
@@ -67,7 +68,7 @@ def test_nothing_that_installs_or_builds(unpacked: dict[str, Unpacked], name: st
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_bytecode_is_there(unpacked: dict[str, Unpacked], name: str) -> None:
+def test_bytecode_is_there(unpacked: Mapping[str, Unpacked], name: str) -> None:
     """With a read-only root it would be made anew at each start."""
     app = unpacked[name].root / "opt/herald/app"
     sources = [p for p in app.rglob("*.py")]
@@ -76,7 +77,7 @@ def test_bytecode_is_there(unpacked: dict[str, Unpacked], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_labels(unpacked: dict[str, Unpacked], name: str) -> None:
+def test_labels(unpacked: Mapping[str, Unpacked], name: str) -> None:
     labels = {k.removeprefix("org.opencontainers.image."): v for k, v in unpacked[name].config["Labels"].items()}
     assert labels["title"] == f"herald-{name}"
     assert labels["licenses"] == "Apache-2.0"
@@ -85,7 +86,7 @@ def test_labels(unpacked: dict[str, Unpacked], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", images.TARGETS)
-def test_no_trace_of_the_machine_that_built_it(unpacked: dict[str, Unpacked], name: str) -> None:
+def test_no_trace_of_the_machine_that_built_it(unpacked: Mapping[str, Unpacked], name: str) -> None:
     image = unpacked[name]
     assert not (image.root / "build").exists()
     assert [p for p in image.root.glob("run/secrets/*") if p.stat().st_size] == []

@@ -1,7 +1,7 @@
 """The inference image, run as its pod runs it: read-only root, nobody's user, and the ports of NVIDIA's image."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -21,7 +21,7 @@ EMPTY = ("/tmp", "/dev/shm")
 
 
 @pytest.fixture(scope="module")
-def triton(unpacked: dict[str, Unpacked]) -> Iterator[Pod]:
+def triton(unpacked: Mapping[str, Unpacked]) -> Iterator[Pod]:
     with pod(unpacked["inference-cpu"], command=COMMAND, empty=EMPTY) as running:
         running.answers(8000, "/v2/health/ready")
         yield running
@@ -61,7 +61,7 @@ def test_it_listens_for_grpc(triton: Pod) -> None:
     triton.outside("curl", "--silent", "--http2-prior-knowledge", "--max-time", "5", "http://127.0.0.1:8001/")
 
 
-def test_it_stops_when_asked_and_cleans_up(unpacked: dict[str, Unpacked]) -> None:
+def test_it_stops_when_asked_and_cleans_up(unpacked: Mapping[str, Unpacked]) -> None:
     """Also with an argument of the caller's against ours: the caller's wins."""
     image = unpacked["inference-cpu"]
     with pod(image, command=(*COMMAND[:3], "--load-model=scripted", "--http-port=8123"), empty=EMPTY) as running:
@@ -70,7 +70,7 @@ def test_it_stops_when_asked_and_cleans_up(unpacked: dict[str, Unpacked]) -> Non
         assert running.stop(seconds=60) == 0
 
 
-def test_the_image_alone_serves_its_models(unpacked: dict[str, Unpacked]) -> None:
+def test_the_image_alone_serves_its_models(unpacked: Mapping[str, Unpacked]) -> None:
     with pod(unpacked["inference-cpu"], empty=EMPTY) as running:
         running.answers(8000, "/v2/models/tensorrt_llm/ready")
         running.answers(8000, "/v2/models/embedder/ready")
