@@ -29,19 +29,22 @@ down: .venv/.run ## Stop what `make demo` started
 	@$(BIN)/herald down --state $(STATE)
 
 ##@ Work on it
-.PHONY: sync fmt clean
+.PHONY: sync fmt gen clean
 sync: .venv/.dev ## Install everything needed to develop, into .venv
 
 fmt: .venv/.dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only --quiet .
 
+gen: .venv/.dev ## Write what is generated from the models: the CRD, and its chart
+	$(BIN)/python -m tools.gen
+
 clean: ## Remove what make made (the state folder of a demo stays)
 	rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 ##@ Prove it
-.PHONY: check lint types arch layout test test-unit test-integration chaos bench
-check: lint types arch layout ## Everything that needs no server: what CI runs first
+.PHONY: check lint types arch layout generated test test-unit test-integration chaos bench
+check: lint types arch layout generated ## Everything that needs no server: what CI runs first
 	@$(UV) lock --check --quiet
 
 lint: .venv/.dev ## Style and common mistakes
@@ -56,6 +59,9 @@ arch: .venv/.dev ## Import rules: docs/architecture.md as a test
 
 layout: ## Module sizes and names
 	@$(PYTHON) tools/check_layout.py
+
+generated: .venv/.dev ## Whether `make gen` would change a file
+	@$(BIN)/python -m tools.gen --check
 
 test: test-unit test-integration ## Unit and integration tests, a round of kill tests among them
 

@@ -31,7 +31,7 @@ spec:
       hmac:
         secretRef: {{name: bench-hooks}}
         replyURL: {reply_url}
-  gateway:
+  local:
     port: {port}
   inference:
     model: scripted

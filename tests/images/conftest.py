@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
-from tests.debian import missing
 from tools import images
 from tools.images.unpacked import Unpacked, opened
+
+from tests.debian import missing
 
 _NEEDED = ("buildah", "mmdebstrap", "runc", "nsenter", "ip", "curl")
 

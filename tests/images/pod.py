@@ -96,7 +96,7 @@ def pod(
     arguments: Sequence[str] | None = None,
     user: int = 65532,
     environment: Mapping[str, str] | None = None,
-    empty: Sequence[str] = ("/tmp",),  # noqa: S108 - a path in the image
+    empty: Sequence[str] = ("/tmp",),
     mounts: Mapping[str, Path] | None = None,
     beside: Pod | None = None,
     capabilities: Sequence[str] = (),
@@ -155,9 +155,9 @@ def _specification(
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]},
         {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]},
     ]
-    if "/dev/shm" not in binds:  # noqa: S108 - a path in the image
+    if "/dev/shm" not in binds:
         options = ["nosuid", "nodev", "mode=1777", "size=64m"]
-        mounts.append({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": options})  # noqa: S108
+        mounts.append({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": options})
     for destination, source in binds.items():
         mounts.append({"destination": destination, "type": "bind", "source": str(source), "options": ["rbind", "rw"]})
     return {

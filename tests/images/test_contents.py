@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 
 import pytest
-
 from tools import images
 from tools.images.unpacked import Unpacked
 
@@ -71,7 +70,7 @@ def test_nothing_that_installs_or_builds(unpacked: Mapping[str, Unpacked], name:
 def test_bytecode_is_there(unpacked: Mapping[str, Unpacked], name: str) -> None:
     """With a read-only root it would be made anew at each start."""
     app = unpacked[name].root / "opt/herald/app"
-    sources = [p for p in app.rglob("*.py")]
+    sources = list(app.rglob("*.py"))
     assert sources
     assert [p for p in sources if not list((p.parent / "__pycache__").glob(f"{p.stem}.*.pyc"))] == []
 

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 
 import pytest
+from tools.images.unpacked import Unpacked
 
 from tests.images.pod import Pod, pod
-from tools.images.unpacked import Unpacked
 
 # As for NVIDIA's image.
 COMMAND = (

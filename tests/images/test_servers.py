@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.images.pod import pod
 from tools.images.unpacked import Unpacked
+
+from tests.images.pod import pod
 
 RIGHTS_OF_ROOT = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID")
 POSTGRES = ("/tmp", "/var/run/postgresql")

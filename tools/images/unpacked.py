@@ -1,4 +1,4 @@
-"""Look into an image that was built: its files, mounted read-only, and what it says about itself. Needs buildah and root."""
+"""Look into an image that was built: its files, mounted read-only, and what it says of itself. Needs buildah, root."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from tools.images.trouble import Trouble
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """`root` is its file system; `config` the `config` object of the OCI image specification (Env, User, Labels, ...)."""
+    """`root` is its file system; `config` the object of that name of the OCI image specification (Env, User, ...)."""
 
     root: Path
     config: Mapping[str, Any]

@@ -4,6 +4,7 @@ Pure but for asking the installed packages where their binaries are. The order i
 something else starts at once.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from herald_contracts.subjects import Names
 from herald_operator.build import settings as render
 
 GATEWAY_PORT = 8080
+GATEWAY_HEALTH = "gateway-health"  # the name of the port of its probes and metrics
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GIB = 2**30
 _MOST_STORAGE = 8 * GIB
 _LEAST_STORAGE = GIB // 4
@@ -35,6 +38,7 @@ class Plan:
     programs: tuple[Program, ...]
     stop_order: tuple[tuple[str, ...], ...]
     files: tuple[File, ...]
+    names: Names
     streams: Topology
     dsn_file: Path
     web: str
@@ -54,9 +58,10 @@ class Passwords:
 def choose(deployment: AgentDeployment, kept: Choices, ports: Ports, *, free_bytes: int) -> Choices:
     """Ports for every part, and how much the streams may hold. What was chosen before stays where it can.
 
-    Raises ConfigurationError when the folder is another deployment's, the port of the file is taken, or the disk is
-    too small.
+    Raises ConfigurationError when the folder is another deployment's, the port of the file is taken, the disk is too
+    small, or the file asks for what only a cluster has.
     """
+    _refuse_what_needs_a_cluster(deployment)
     whose = f"{deployment.metadata.namespace}/{deployment.metadata.name}"
     if kept.deployment not in ("", whose):
         raise ConfigurationError(
@@ -64,22 +69,35 @@ def choose(deployment: AgentDeployment, kept: Choices, ports: Ports, *, free_byt
             path="metadata.name",
             hint="name another folder with --state, or delete this one with all that is in it",
         )
-    host, wanted = deployment.spec.gateway.host, deployment.spec.gateway.port
+    host, wanted = deployment.spec.local.host, deployment.spec.local.port
     if wanted is not None:
-        chosen = {"gateway": ports.exactly(wanted, host=host, path="spec.gateway.port")}
+        chosen = {"gateway": ports.exactly(wanted, host=host, path="spec.local.port")}
     else:
         chosen = {"gateway": ports.pick(kept.ports.get("gateway"), GATEWAY_PORT, host=host)}
-    names = ["nats", "nats-monitor", "postgres"]
+    names = [GATEWAY_HEALTH, "nats", "nats-monitor", "postgres"]
     if render.triton_models(deployment):
         names += ["triton", "triton-http"]
     if deployment.spec.agent.memory.enabled:
         names.append("milvus")
-    names += [f"agent-{number}" for number in range(1, deployment.spec.agent.replicas + 1)]
+    names += [f"agent-{number}" for number in range(1, deployment.spec.agent.least + 1)]
     for name in names:
         chosen[name] = ports.pick(kept.ports.get(name))
     storage = kept.storage or _storage(free_bytes)
     ports_ = {**kept.ports, **chosen}
     return kept.model_copy(update={"deployment": whose, "ports": ports_, "storage": storage})
+
+
+def _refuse_what_needs_a_cluster(deployment: AgentDeployment) -> None:
+    spec = deployment.spec
+    own = "on one machine Herald brings its own"
+    for path, there, problem in (
+        ("spec.messaging.nats.external", spec.messaging.nats.external, own),
+        ("spec.database.external", spec.database.external, own),
+        ("spec.agent.memory.milvus.external", spec.agent.memory.milvus.external, own),
+        ("spec.inference.gpu", spec.inference.gpu, "TensorRT-LLM is run on a cluster only"),
+    ):
+        if there is not None:
+            raise ConfigurationError(problem, path=path, hint="remove it from the file for this machine")
 
 
 def _storage(free_bytes: int) -> int:
@@ -118,7 +136,15 @@ def make(
         chat_template=chat_template,
     )
     servers = _servers(deployment, folder, choices, passwords, places, storage, repository, gguf)
-    gateway = services.gateway(folder.settings, render.gateway(deployment, places, port=port["gateway"]), (STREAMS,))
+    rendered = render.gateway(
+        deployment,
+        places,
+        host=deployment.spec.local.host,
+        port=port["gateway"],
+        health_port=port[GATEWAY_HEALTH],
+        public_hosts=public_hosts(deployment.spec.local.host),
+    )
+    gateway = services.gateway(folder.settings, rendered, (STREAMS,))
     agents = tuple(
         services.agent(
             folder.settings,
@@ -126,7 +152,7 @@ def make(
             render.agent(deployment, places, health_port=port[f"agent-{number}"]),
             (STREAMS, DATABASE),
         )
-        for number in range(1, deployment.spec.agent.replicas + 1)
+        for number in range(1, deployment.spec.agent.least + 1)
     )
     return Plan(
         programs=(*servers, gateway, *agents),
@@ -136,12 +162,28 @@ def make(
             File(folder.credentials / "nats" / "user", passwords.nats_user),
             File(folder.credentials / "nats" / "password", passwords.nats),
         ),
+        names=names,
         streams=topology(names, web_channels=web_channels, storage=storage),
         dsn_file=places.dsn_file,
         web=f"{gateway.address}/channels/{web_channels[0]}/" if web_channels else "",
         gateway=gateway.address,
         revision=render.revision(deployment),
     )
+
+
+def public_hosts(host: str) -> tuple[str, ...]:
+    """By which names a browser may ask for the page of a gateway that listens on `host`; () for any.
+
+    Who listens for this machine alone is asked by its own names alone: another name that leads here is a trick (DNS
+    rebinding). Who listens for others has names that we cannot know.
+    """
+    if host in _LOOPBACK:
+        return _LOOPBACK
+    try:
+        alone = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return ()
+    return (*_LOOPBACK, host) if alone else ()
 
 
 def _servers(

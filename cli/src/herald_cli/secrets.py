@@ -7,7 +7,7 @@ thing everywhere. Only their owner can read them.
 import base64
 import contextlib
 import secrets as random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +15,7 @@ from herald_cli import children
 from herald_cli.servers.program import File
 from herald_contracts.errors import ConfigurationError
 from herald_contracts.resources.parse import Bundle
-from herald_contracts.resources.v1alpha1 import Spec
-from herald_operator.build.settings import session_secret
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One Secret that the deployment refers to. `made` are keys that may be made up when nobody gave them."""
-
-    name: str
-    path: str
-    keys: tuple[str, ...]
-    made: bool
-    kind: str = "text"
+from herald_operator.build.secrets import wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +27,6 @@ class Made:
     file: Path
 
 
-def wanted(bundle: Bundle) -> tuple[Wanted, ...]:
-    """The Secrets that the deployment needs, with the field that refers to each. Pure."""
-    return tuple(_wanted(bundle.deployment.spec, bundle))
-
-
-def _wanted(spec: Spec, bundle: Bundle) -> Iterator[Wanted]:
-    for index, channel in enumerate(spec.channels):
-        path = f"spec.channels[{index}]"
-        if channel.web is not None:
-            name = session_secret(bundle.deployment, channel.name)
-            yield Wanted(name, f"{path}.web", ("session-key",), made=True)
-        if channel.hmac is not None:
-            yield Wanted(channel.hmac.secret_ref.name, f"{path}.hmac.secretRef.name", ("secret",), made=True)
-        if channel.standard_webhooks is not None:
-            reference = channel.standard_webhooks.secret_ref.name
-            yield Wanted(reference, f"{path}.standardWebhooks.secretRef.name", ("secret",), made=True, kind="whsec")
-        if channel.feishu is not None:
-            keys = ("app-secret", "encrypt-key", "verification-token")
-            yield Wanted(channel.feishu.secret_ref.name, f"{path}.feishu.secretRef.name", keys, made=False)
-    if spec.inference.openai is not None and spec.inference.openai.secret_ref is not None:
-        reference = spec.inference.openai.secret_ref.name
-        yield Wanted(reference, "spec.inference.openai.secretRef.name", ("api-key",), made=False)
-
-
 def materialise(bundle: Bundle, folder: Path) -> tuple[Made, ...]:
     """Write every Secret below `folder`; those made up now are returned. What was made before stays.
 
@@ -72,12 +36,12 @@ def materialise(bundle: Bundle, folder: Path) -> tuple[Made, ...]:
         _replace(folder / name, data)
     made: dict[tuple[str, str], Made] = {}
     # whsec first: where two channels share a Secret, such a key is good for both.
-    for want in sorted(wanted(bundle), key=lambda w: w.kind != "whsec"):
+    for want in sorted(wanted(bundle.deployment), key=lambda w: w.kind != "whsec"):
         for key in want.keys:
             file = folder / want.name / key
             if file.exists() and file.stat().st_size > 0:
                 continue
-            if want.name in bundle.secrets or not want.made:
+            if want.name in bundle.secrets or want.made == "never":
                 raise ConfigurationError(
                     f"the Secret {want.name!r} needs the key {key!r}",
                     path=want.path,

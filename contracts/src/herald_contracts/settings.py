@@ -10,7 +10,7 @@ Durations are seconds, sizes bytes, unless the name says otherwise.
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, ValidationError
 
 from herald_contracts.errors import ConfigurationError
 from herald_contracts.subjects import Names
@@ -32,8 +32,9 @@ class Settings(BaseModel):
 
 
 class Nats(Settings):
-    url: str = Field(description="nats://host:port")
+    url: str = Field(description="nats://host:port, or tls://host:port")
     credentials: Path | None = Field(default=None, description="folder with the files `user` and `password`")
+    ca: Path | None = Field(default=None, description="PEM file; TLS only, and only with a server that it vouches for")
 
 
 class WebChannel(Settings):
@@ -74,16 +75,22 @@ Channel = Annotated[WebChannel | HmacChannel | StandardWebhooksChannel | FeishuC
 class Limits(Settings):
     """What a stranger may cost the gateway. Each refusal is counted by its reason."""
 
-    body_bytes: int = Field(default=1_048_576, ge=1_024, le=16_777_216)
-    header_bytes: int = Field(default=32_768, ge=1_024, le=262_144)
-    header_seconds: float = Field(default=5.0, gt=0, le=60, description="from connect to the last header byte")
-    body_seconds: float = Field(
+    body_bytes: StrictInt = Field(default=1_048_576, ge=1_024, le=16_777_216, description="of one request; more is 413")
+    header_bytes: StrictInt = Field(
+        default=32_768, ge=1_024, le=262_144, description="all headers of one request; more is 431"
+    )
+    header_seconds: StrictFloat = Field(default=5.0, gt=0, le=60, description="from connect to the last header byte")
+    body_seconds: StrictFloat = Field(
         default=10.0, gt=0, le=120, description="from the last header byte to the last body byte"
     )
-    connections_per_address: int = Field(default=256, ge=1, le=65_536)
-    connections: int = Field(default=4_096, ge=1, le=65_536)
-    json_depth: int = Field(default=32, ge=2, le=200)
-    json_keys: int = Field(default=2_000, ge=10, le=100_000, description="over the whole document")
+    connections_per_address: StrictInt = Field(
+        default=256, ge=1, le=65_536, description="open at the same time from one address"
+    )
+    connections: StrictInt = Field(
+        default=4_096, ge=1, le=65_536, description="open at the same time, per replica of the gateway"
+    )
+    json_depth: StrictInt = Field(default=32, ge=2, le=200, description="levels of nesting in a body; more is 400")
+    json_keys: StrictInt = Field(default=2_000, ge=10, le=100_000, description="over the whole document")
 
 
 class GatewaySettings(Settings):
@@ -99,6 +106,11 @@ class GatewaySettings(Settings):
     deliveries_in_flight: int = Field(default=64, ge=1, le=1_000)
     drain_seconds: float = Field(default=20, gt=0)
     trusted_proxies: tuple[str, ...] = Field(default=(), description="addresses whose X-Forwarded-For is believed")
+    public_hosts: tuple[str, ...] = Field(
+        default=(), description="hosts, without ports, by which the chat page may be asked for; none: any"
+    )
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(default=0, ge=0, le=65_535, description="probes and metrics; 0: a free one, as logged")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -139,7 +151,8 @@ class Generation(Settings):
 
 
 class Memory(Settings):
-    milvus_uri: str = Field(description="http://host:port")
+    milvus_uri: str = Field(description="http://host:port, or https://host:port")
+    credentials: Path | None = Field(default=None, description="folder; `token` for Milvus: user:password, or a key")
     embedder_url: str = Field(description="host:port of Triton's gRPC service")
     embedder: str = "embedder"
     recall_seconds: float = Field(default=0.05, gt=0, le=5, description="then recall is skipped and counted")

@@ -30,9 +30,9 @@ def test_the_port_that_was_asked_for_is_taken(herald: Herald, tmp_path: Path) ->
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        write_deployment(herald.file, gateway={"port": port})
+        write_deployment(herald.file, local={"port": port})
         told = refused(herald)
-        assert f"spec.gateway.port: port {port} on 127.0.0.1 is taken by" in told
+        assert f"spec.local.port: port {port} on 127.0.0.1 is taken by" in told
         assert f"(pid {os.getpid()})" in told
 
 

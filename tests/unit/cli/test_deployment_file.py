@@ -90,7 +90,7 @@ def test_every_mistake_is_named_not_only_the_first(tmp_path: Path) -> None:
 
 def test_a_missing_field_is_named_at_the_line_of_what_lacks_it(tmp_path: Path) -> None:
     found = problems(tmp_path, GOOD.replace("  instructions: You answer.\n", ""))
-    assert any(p.startswith("5: spec.instructions: field required") for p in found), found
+    assert any(p.startswith("5: spec: exactly one of instructions") for p in found), found
 
 
 @pytest.mark.parametrize(

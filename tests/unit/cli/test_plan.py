@@ -169,7 +169,34 @@ def test_what_is_in_shared_memory_can_be_told_apart(tmp_path: Path) -> None:
     [("127.0.0.1", "http://127.0.0.1:"), ("0.0.0.0", "http://127.0.0.1:"), ("::1", "http://[::1]:")],
 )
 def test_the_address_that_is_shown_can_be_opened(tmp_path: Path, host: str, address: str) -> None:
-    assert make(deployment(gateway={"host": host}), tmp_path).gateway.startswith(address)
+    assert make(deployment(local={"host": host}), tmp_path).gateway.startswith(address)
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("127.0.0.1", ("localhost", "127.0.0.1", "::1")),
+        ("localhost", ("localhost", "127.0.0.1", "::1")),
+        ("::1", ("localhost", "127.0.0.1", "::1")),
+        ("127.0.0.7", ("localhost", "127.0.0.1", "::1", "127.0.0.7")),
+        ("0.0.0.0", ()),
+        ("::", ()),
+        ("192.0.2.7", ()),
+        ("chat.example.com", ()),
+    ],
+)
+def test_a_page_for_this_machine_alone_answers_to_its_names_alone(host: str, public: tuple[str, ...]) -> None:
+    assert plan.public_hosts(host) == public
+
+
+def test_the_metrics_have_a_port_of_their_own(tmp_path: Path) -> None:
+    made = make(deployment(), tmp_path)
+    gateway = next(p for p in made.programs if p.name == "gateway")
+    written = settings.GatewaySettings.model_validate_json(gateway.files[0].content)
+    assert gateway.ports == (written.port, written.health_port)
+    assert written.health_port not in (0, written.port)
+    assert written.health_host == "127.0.0.1"
+    assert written.public_hosts == ("localhost", "127.0.0.1", "::1")
 
 
 def test_a_state_folder_belongs_to_one_deployment() -> None:
@@ -180,3 +207,21 @@ def test_a_state_folder_belongs_to_one_deployment() -> None:
     with pytest.raises(ConfigurationError, match="keeps the messages of default/support") as refused:
         plan.choose(other, kept, Ports(), free_bytes=100 * GIB)
     assert "--state" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ({"messaging": {"nats": {"external": {"url": "nats://n:4222"}}}}, "spec.messaging.nats.external"),
+        ({"database": {"external": {"secretRef": {"name": "pg"}}}}, "spec.database.external"),
+        (
+            {"agent": {"memory": {"milvus": {"external": {"url": "http://m:19530"}}}}},
+            "spec.agent.memory.milvus.external",
+        ),
+        ({"inference": {"model": "Qwen/Qwen3-8B", "engine": "llmapi", "gpu": {}}}, "spec.inference.gpu"),
+    ],
+)
+def test_what_only_a_cluster_has_is_refused_here(spec: dict[str, Any], path: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        plan.choose(deployment(**spec), Choices(), Ports(), free_bytes=2**40)
+    assert refused.value.path == path

@@ -39,8 +39,8 @@ def test_a_taken_port_is_named_with_its_owner(taken: int) -> None:
     assert not is_free(taken)
     assert owner(taken).endswith(f"(pid {os.getpid()})")
     with pytest.raises(ConfigurationError, match=f"port {taken} on 127.0.0.1 is taken by") as refused:
-        Ports().exactly(taken, host="127.0.0.1", path="spec.gateway.port")
-    assert refused.value.path == "spec.gateway.port"
+        Ports().exactly(taken, host="127.0.0.1", path="spec.local.port")
+    assert refused.value.path == "spec.local.port"
     assert str(os.getpid()) in str(refused.value)
     assert "leave the field out" in refused.value.hint
 

@@ -34,7 +34,7 @@ def changed(path: list[Any], value: Any) -> dict[str, Any]:
 
 def test_the_smallest_that_works() -> None:
     bundle = parse([GOOD])
-    assert bundle.deployment.spec.agent.replicas == 2
+    assert bundle.deployment.spec.agent.least == 2
     assert bundle.deployment.metadata.namespace == "default"
 
 
@@ -45,7 +45,7 @@ def test_the_smallest_that_works() -> None:
         (["spec", "agent"], {"replica": 2}, "spec.agent.replica: unknown field (did you mean replicas?)"),
         (["spec", "gateway"], {"limits": {"bodyByte": 1}}, "did you mean bodyBytes?"),
         (["spec", "channels", 1, "hmac", "replyUrl"], "x", "spec.channels[1].hmac.replyUrl: unknown field"),
-        (["spec", "rollout"], {}, "spec.rollout: does not work in this version"),
+        (["spec", "security"], {}, "spec.security: does not work in this version"),
         (["spec", "channels", 0, "slack"], {}, "spec.channels[0].slack: does not work in this version"),
         (["spec", "channels", 0, "hmac"], GOOD["spec"]["channels"][1]["hmac"], "exactly one of"),
         (["spec", "channels", 1, "name"], "web", "is used twice"),
@@ -58,6 +58,18 @@ def test_the_smallest_that_works() -> None:
         (["spec", "channels", 1, "hmac", "replyURL"], "https://user:pw@example.com/", "spec.channels[1].hmac.replyURL"),
         (["spec", "inference", "backend"], "openai", "needs `openai: {baseURL: ...}`"),
         (["spec", "agent"], {"replicas": 0}, "spec.agent.replicas: input should be greater than or equal to 1"),
+        (["spec", "agent"], {"replicas": 1, "autoscaling": {"max": 3}}, "either replicas or autoscaling"),
+        (["spec", "agent"], {"autoscaling": {"max": 1}}, "min must not be more than max"),
+        (["spec", "gateway"], {"replicas": 1, "autoscaling": {"max": 3}}, "either replicas or autoscaling"),
+        (["spec", "gateway"], {"route": {"ingress": {}}}, "route needs host"),
+        (["spec", "gateway"], {"host": "a.example", "route": {}}, "exactly one of httpRoute, ingress"),
+        (["spec", "database"], {"managed": {}, "external": {"secretRef": {"name": "x"}}}, "either managed or external"),
+        (["spec", "inference", "engine"], "llmapi", "engine llmapi needs `gpu`"),
+        (
+            ["spec", "instructionsFrom"],
+            {"name": "prompts", "key": "a"},
+            "exactly one of instructions, instructionsFrom",
+        ),
         (["metadata", "name"], "No_Label", "metadata.name"),
         (["apiVersion"], "herald.dev/v2", "apiVersion"),
         (["kind"], "AgentDeploymnt", "document 1.kind: 'AgentDeploymnt' is not known"),
@@ -114,3 +126,33 @@ def test_exactly_one_deployment(documents: list[Any]) -> None:
 def test_a_document_that_is_no_mapping(document: Any) -> None:
     with pytest.raises(InvalidResource, match="document 1: is not a mapping"):
         parse([document])
+
+
+def _referring() -> dict[str, Any]:
+    document = changed(["spec", "instructionsFrom"], {"name": "prompts", "key": "support"})
+    del document["spec"]["instructions"]
+    return document
+
+
+def _prompts(text: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prompts"}, "data": {"support": text}}
+
+
+def test_instructions_come_from_a_config_map_of_the_file() -> None:
+    spec = parse([_referring(), _prompts("Be brief.")]).deployment.spec
+    assert (spec.instructions, spec.instructions_from) == ("Be brief.", None)
+
+
+@pytest.mark.parametrize(
+    ("documents", "error"),
+    [
+        ([_referring()], "there is no ConfigMap 'prompts' with the text 'support'"),
+        ([_referring(), _prompts("")], "the text has 0 characters"),
+        ([_referring(), _prompts("x" * 32_769)], "the text has 32769 characters"),
+    ],
+)
+def test_instructions_that_are_not_there_are_named(documents: list[Any], error: str) -> None:
+    with pytest.raises(InvalidResource) as caught:
+        parse(documents)
+    assert str(caught.value).startswith("spec.instructionsFrom: ")
+    assert error in str(caught.value)

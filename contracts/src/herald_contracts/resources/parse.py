@@ -14,20 +14,22 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from herald_contracts.errors import ConfigurationError
-from herald_contracts.resources.v1alpha1 import API_VERSION, KIND, AgentDeployment
+from herald_contracts.resources.v1alpha1 import API_VERSION, KIND, MAX_INSTRUCTIONS, AgentDeployment
 
 # Fields of the design that are not here yet: their own hint, since no spelling would help.
 NOT_YET = frozenset(
     {
-        "instructionsFrom",
-        "messaging",
-        "database",
-        "rollout",
         "security",
         "selfHealing",
         "observability",
-        "suspend",
-        "paused",
+        "cloudNativePG",
+        "quantization",
+        "fallback",
+        "checks",
+        "analysis",
+        "canary",
+        "strategy",
+        "previewReplicas",
         "wecom",
         "dingtalk",
         "slack",
@@ -72,19 +74,20 @@ class InvalidResource(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What one file holds: the deployment, and Secrets as {name: {key: value}}."""
+    """What one file holds: the deployment, its instructions in place, and Secrets as {name: {key: value}}."""
 
     deployment: AgentDeployment
     secrets: Mapping[str, Mapping[str, bytes]]
 
 
 def parse(documents: Iterable[Any]) -> Bundle:
-    """Validate the documents of one file: exactly one AgentDeployment, any number of Secrets.
+    """Validate the documents of one file: exactly one AgentDeployment, any number of Secrets and ConfigMaps.
 
     Raises InvalidResource with every problem found.
     """
     deployments: list[AgentDeployment] = []
     secrets: dict[str, dict[str, bytes]] = {}
+    texts: dict[str, dict[str, bytes]] = {}
     problems: list[Problem] = []
     for number, document in enumerate(d for d in documents if d is not None):
         here = f"document {number + 1}"
@@ -95,28 +98,52 @@ def parse(documents: Iterable[Any]) -> Bundle:
                 deployments.append(AgentDeployment.model_validate(document))
             except ValidationError as e:
                 problems.extend(explain(e, AgentDeployment))
-        elif document.get("kind") == "Secret" and document.get("apiVersion") == "v1":
+        elif document.get("kind") in ("Secret", "ConfigMap") and document.get("apiVersion") == "v1":
             try:
-                name, data = _secret(document, here)
-                secrets[name] = data
+                name, data = _keys(document, here)
+                (secrets if document["kind"] == "Secret" else texts)[name] = data
             except InvalidResource as e:
                 problems.extend(e.problems)
         else:
-            problems.append(Problem(f"{here}.kind", f"{document.get('kind')!r} is not known", f"{KIND} or Secret"))
+            problems.append(
+                Problem(f"{here}.kind", f"{document.get('kind')!r} is not known", f"{KIND}, Secret or ConfigMap")
+            )
     if not problems and len(deployments) != 1:
         problems.append(Problem("(file)", f"needs exactly one {KIND}, found {len(deployments)}"))
     if problems:
         raise InvalidResource(problems)
-    return Bundle(deployments[0], secrets)
+    return Bundle(_resolved(deployments[0], texts), secrets)
 
 
-def _secret(document: Mapping[str, Any], here: str) -> tuple[str, dict[str, bytes]]:
+def _resolved(deployment: AgentDeployment, texts: Mapping[str, Mapping[str, bytes]]) -> AgentDeployment:
+    reference = deployment.spec.instructions_from
+    if reference is None:
+        return deployment
+    try:
+        return with_instructions(deployment, texts[reference.name][reference.key].decode())
+    except (KeyError, UnicodeDecodeError):
+        problem = f"there is no ConfigMap {reference.name!r} with the text {reference.key!r}"
+        hint = "add `kind: ConfigMap` with it to the file, after a line with ---"
+        raise InvalidResource([Problem("spec.instructionsFrom", problem, hint)]) from None
+
+
+def with_instructions(deployment: AgentDeployment, text: str) -> AgentDeployment:
+    """The deployment with the text that its `instructionsFrom` refers to in place. Raises InvalidResource."""
+    if not 0 < len(text) <= MAX_INSTRUCTIONS:
+        problem = f"the text has {len(text)} characters, 1 to {MAX_INSTRUCTIONS} are possible"
+        raise InvalidResource([Problem("spec.instructionsFrom", problem)])
+    spec = deployment.spec.model_copy(update={"instructions": text, "instructions_from": None})
+    return deployment.model_copy(update={"spec": spec})
+
+
+def _keys(document: Mapping[str, Any], here: str) -> tuple[str, dict[str, bytes]]:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
-        raise InvalidResource([Problem(f"{here}.metadata.name", "a Secret needs a name")])
+        raise InvalidResource([Problem(f"{here}.metadata.name", f"a {document['kind']} needs a name")])
     data: dict[str, bytes] = {}
-    for field in ("data", "stringData"):
+    plain = "data" if document["kind"] == "ConfigMap" else "stringData"
+    for field in ("data", "stringData") if plain == "stringData" else ("data",):
         entries = document.get(field) or {}
         if not isinstance(entries, Mapping):
             raise InvalidResource([Problem(f"{here}.{field}", "must be a mapping of strings")])
@@ -125,7 +152,7 @@ def _secret(document: Mapping[str, Any], here: str) -> tuple[str, dict[str, byte
             if not isinstance(value, str) or not isinstance(key, str) or "/" in key or key.startswith("."):
                 raise InvalidResource([Problem(path, "must be a string under a plain key")])
             try:
-                data[key] = value.encode() if field == "stringData" else base64.b64decode(value, validate=True)
+                data[key] = value.encode() if field == plain else base64.b64decode(value, validate=True)
             except (binascii.Error, ValueError):
                 raise InvalidResource([Problem(path, "is not base64", "or use stringData")]) from None
     return name, data

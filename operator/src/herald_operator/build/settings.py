@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from herald_contracts import settings
-from herald_contracts.resources.v1alpha1 import AgentDeployment, Channel, Inference
+from herald_contracts.resources.v1alpha1 import AgentDeployment
+from herald_contracts.resources.v1alpha1.channels import Channel
+from herald_contracts.resources.v1alpha1.inference import Inference
 
 SCRIPTED = "scripted"  # spec.inference.model, and the model's name in Triton
 CHAT_MODEL = "tensorrt_llm"
@@ -24,7 +26,7 @@ class Places:
 
     `secrets` holds one folder per Secret. `connections` is how many database connections all workers may use
     together. `milvus_uri` may be empty only where memory is off, `triton` (host:port) only where neither memory
-    nor the model needs it.
+    nor the model needs it. `embedder` is where the embedder runs when that is another Triton.
     """
 
     nats: settings.Nats
@@ -32,19 +34,34 @@ class Places:
     secrets: Path
     triton: str
     milvus_uri: str
+    embedder: str = ""
+    milvus_credentials: Path | None = None
     connections: int = 100
     chat_template: Path | None = None
 
 
-def gateway(deployment: AgentDeployment, places: Places, *, port: int) -> settings.GatewaySettings:
-    """What the gateway is given; `port` is the one it listens on."""
+def gateway(
+    deployment: AgentDeployment,
+    places: Places,
+    *,
+    host: str,
+    port: int,
+    health_port: int,
+    health_host: str = "127.0.0.1",
+    public_hosts: tuple[str, ...] = (),
+) -> settings.GatewaySettings:
+    """What the gateway is given. Its page answers to the names in `public_hosts`, to all where there are none."""
     spec = deployment.spec
     return settings.GatewaySettings(
         namespace=deployment.metadata.namespace,
         name=deployment.metadata.name,
         nats=places.nats,
-        host=spec.gateway.host,
+        host=host,
         port=port,
+        health_host=health_host,
+        health_port=health_port,
+        public_hosts=public_hosts,
+        trusted_proxies=spec.gateway.trusted_proxies,
         channels=tuple(_channel(channel, deployment, places.secrets) for channel in spec.channels),
         limits=settings.Limits.model_validate(spec.gateway.limits.model_dump()),
         log_level=spec.log_level,
@@ -55,7 +72,7 @@ def agent(deployment: AgentDeployment, places: Places, *, health_port: int) -> s
     """What one worker is given; `health_port` differs between workers that share a machine."""
     spec = deployment.spec
     most: int = settings.Database.model_fields["pool_max"].default
-    pool_max = max(2, min(most, places.connections // spec.agent.replicas))
+    pool_max = max(2, min(most, places.connections // spec.agent.most))
     memory = spec.agent.memory
     return settings.AgentSettings(
         namespace=deployment.metadata.namespace,
@@ -63,7 +80,7 @@ def agent(deployment: AgentDeployment, places: Places, *, health_port: int) -> s
         revision=revision(deployment),
         nats=places.nats,
         database=settings.Database(dsn_file=places.dsn_file, pool_max=pool_max, pool_min=min(5, pool_max)),
-        instructions=spec.instructions,
+        instructions=instructions(deployment),
         model=_model(spec.inference, places),
         generation=settings.Generation(
             max_tokens=spec.inference.max_tokens,
@@ -72,7 +89,8 @@ def agent(deployment: AgentDeployment, places: Places, *, health_port: int) -> s
         ),
         memory=settings.Memory(
             milvus_uri=places.milvus_uri,
-            embedder_url=places.triton,
+            embedder_url=places.embedder or places.triton,
+            credentials=places.milvus_credentials,
             embedder=EMBEDDER,
             recall_seconds=memory.recall_milliseconds / 1_000,
         )
@@ -87,6 +105,12 @@ def agent(deployment: AgentDeployment, places: Places, *, health_port: int) -> s
     )
 
 
+def instructions(deployment: AgentDeployment) -> str:
+    """The system prompt. Whoever read the ConfigMap of `instructionsFrom` has put its text in place (`resolved`)."""
+    assert deployment.spec.instructions is not None, "resolve the deployment first"  # noqa: S101
+    return deployment.spec.instructions
+
+
 def revision(deployment: AgentDeployment) -> str:
     """`v1-` and 12 characters: the same for two deployments exactly when the same things shape their answers.
 
@@ -94,8 +118,8 @@ def revision(deployment: AgentDeployment) -> str:
     every running deployment a new revision. Scale, ports, limits and secrets are left out on purpose.
     """
     spec = deployment.spec
-    shapes = {
-        "instructions": spec.instructions,
+    shapes: dict[str, object] = {
+        "instructions": instructions(deployment),
         "model": spec.inference.model,
         "backend": spec.inference.backend,
         "endpoint": spec.inference.openai.base_url if spec.inference.openai else None,
@@ -106,6 +130,12 @@ def revision(deployment: AgentDeployment) -> str:
         "memory": spec.agent.memory.enabled,
         "recallMilliseconds": spec.agent.memory.recall_milliseconds if spec.agent.memory.enabled else None,
     }
+    # What most deployments do not say must not be in the list, or it would have changed their revision.
+    if spec.inference.gpu is not None:
+        shapes["llmapi"] = {"gpus": spec.inference.gpu.count, "maxBatchSize": spec.inference.max_batch_size}
+    images = {"agent": spec.images.agent, "inference": spec.images.inference}
+    if any(images.values()):
+        shapes["images"] = images
     text = json.dumps(shapes, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     digest = base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()
     return f"v1-{digest[:12]}"

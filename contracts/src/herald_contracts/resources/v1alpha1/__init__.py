@@ -1,0 +1,107 @@
+"""AgentDeployment, herald.dev/v1alpha1: exactly the fields that work today.
+
+The same model validates local mode's file, generates the CRD and is what the operator reads. A field that does not
+work yet is not here, so that writing it is an error with a hint (see `parse`) and never a silent nothing.
+Names are camelCase as everywhere in Kubernetes; durations end in Seconds.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, StrictBool, model_validator
+
+from herald_contracts.resources.v1alpha1.agent import Agent
+from herald_contracts.resources.v1alpha1.channels import Channel
+from herald_contracts.resources.v1alpha1.gateway import Gateway
+from herald_contracts.resources.v1alpha1.inference import Inference
+from herald_contracts.resources.v1alpha1.rollout import Images, Local, Rollout
+from herald_contracts.resources.v1alpha1.schema import ConfigMapKey, Label, Resource, Rule
+from herald_contracts.resources.v1alpha1.servers import KEPT, Database, Messaging
+
+GROUP = "herald.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "AgentDeployment"
+PLURAL = "agentdeployments"
+MAX_INSTRUCTIONS = 32_768  # characters
+
+
+class Spec(Resource):
+    """What is wanted."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.instructions) != has(self.instructionsFrom)",
+            "exactly one of instructions, instructionsFrom is needed",
+        ),
+        *KEPT,
+    )
+
+    instructions: str | None = Field(
+        default=None, min_length=1, max_length=MAX_INSTRUCTIONS, description="the system prompt"
+    )
+    instructions_from: ConfigMapKey | None = Field(default=None, description="the system prompt, from a ConfigMap")
+    channels: tuple[Channel, ...] = Field(
+        min_length=1,
+        max_length=16,
+        description="one bot on one chat platform each",
+        json_schema_extra={"listKey": "name"},
+    )
+    gateway: Gateway = Field(default=Gateway(), description="what chat platforms talk to")
+    messaging: Messaging = Field(default=Messaging(), description="the way between gateway and workers")
+    database: Database = Field(default=Database(), description="PostgreSQL: the truth about every turn")
+    agent: Agent = Field(default=Agent(), description="the workers")
+    inference: Inference = Field(description="the model, and what serves it")
+    rollout: Rollout = Field(default=Rollout(), description="how a new revision takes over")
+    images: Images = Field(default=Images(), description="other images than the operator's own")
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        default="Retain", description="what becomes of the volumes and made-up secrets when this is deleted"
+    )
+    suspend: StrictBool = Field(
+        default=False, description="stop gateway, workers and inference, keep all data; platforms get 503 and try again"
+    )
+    paused: StrictBool = Field(default=False, description="the operator changes nothing until this is false again")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="of Herald's own parts")
+    local: Local = Field(
+        default=Local(), description="where `herald up` listens", json_schema_extra={"localOnly": True}
+    )
+
+    @model_validator(mode="after")
+    def _one_source_of_instructions(self) -> "Spec":
+        if (self.instructions is None) == (self.instructions_from is None):
+            raise ValueError("exactly one of instructions, instructionsFrom is needed")
+        return self
+
+    @model_validator(mode="after")
+    def _channel_names_differ(self) -> "Spec":
+        seen: set[str] = set()
+        for channel in self.channels:
+            if channel.name in seen:
+                raise ValueError(f"channels: the name {channel.name!r} is used twice")
+            seen.add(channel.name)
+        return self
+
+
+class Metadata(Resource):
+    """Of Kubernetes' own metadata, what Herald reads; labels and annotations are carried, not read."""
+
+    name: Label
+    namespace: Label = "default"
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class AgentDeployment(Resource):
+    """An agent in a team's chat, with everything that it needs to run."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"),
+        Rule(
+            "self.metadata.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
+            "metadata.name: lower-case letters, digits and '-'",
+        ),
+    )
+
+    api_version: Literal["herald.dev/v1alpha1"]
+    kind: Literal["AgentDeployment"]
+    metadata: Metadata
+    spec: Spec

@@ -1,0 +1,66 @@
+"""Which Secrets a deployment refers to and which keys it needs: one list for one machine and a cluster. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from herald_contracts.resources.v1alpha1 import AgentDeployment, Spec
+from herald_contracts.resources.v1alpha1.channels import SECRET_KEYS
+from herald_operator.build.settings import session_secret
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One Secret, the field that refers to it and the keys that it must have.
+
+    `made` says where somebody may make it up when nobody gave it: nowhere, on one machine only (whoever signs
+    there is the same person), or everywhere.
+    """
+
+    name: str
+    path: str
+    keys: tuple[str, ...]
+    made: Literal["never", "locally", "always"] = "never"
+    kind: Literal["text", "whsec"] = "text"
+    used_by: Literal["gateway", "agent", "inference", "all"] = "gateway"
+
+
+def wanted(deployment: AgentDeployment) -> tuple[Wanted, ...]:
+    """Every Secret that the deployment needs, in the order of its fields."""
+    spec = deployment.spec
+    return (*_channels(deployment), *_servers(spec), *_inference(spec))
+
+
+def _channels(deployment: AgentDeployment) -> Iterator[Wanted]:
+    for index, channel in enumerate(deployment.spec.channels):
+        path = f"spec.channels[{index}].{channel.type}"
+        if channel.web is not None:
+            yield Wanted(session_secret(deployment, channel.name), path, ("session-key",), made="always")
+        elif channel.secret is not None:
+            yield Wanted(
+                channel.secret,
+                f"{path}.secretRef.name",
+                SECRET_KEYS[channel.type],
+                made="never" if channel.feishu is not None else "locally",
+                kind="whsec" if channel.standard_webhooks is not None else "text",
+            )
+
+
+def _servers(spec: Spec) -> Iterator[Wanted]:
+    nats, database, milvus = spec.messaging.nats.external, spec.database.external, spec.agent.memory.milvus.external
+    if nats is not None and nats.secret_ref is not None:
+        path = "spec.messaging.nats.external.secretRef.name"
+        yield Wanted(nats.secret_ref.name, path, ("user", "password"), used_by="all")
+    if database is not None:
+        yield Wanted(database.secret_ref.name, "spec.database.external.secretRef.name", ("dsn",), used_by="agent")
+    if milvus is not None and milvus.secret_ref is not None:
+        path = "spec.agent.memory.milvus.external.secretRef.name"
+        yield Wanted(milvus.secret_ref.name, path, ("token",), used_by="agent")
+
+
+def _inference(spec: Spec) -> Iterator[Wanted]:
+    openai = spec.inference.openai
+    if openai is not None and openai.secret_ref is not None:
+        yield Wanted(openai.secret_ref.name, "spec.inference.openai.secretRef.name", ("api-key",), used_by="agent")
+    if spec.inference.secret_ref is not None:
+        yield Wanted(spec.inference.secret_ref.name, "spec.inference.secretRef.name", ("token",), used_by="inference")
