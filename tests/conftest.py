@@ -14,6 +14,7 @@ from herald_cli import chat_model
 from herald_contracts.streams import topology
 from herald_contracts.subjects import Names
 from herald_operator import messaging
+from herald_runtime import rollout
 from herald_runtime.connection import connect
 from tests import servers
 
@@ -105,12 +106,16 @@ def own_triton(tmp_path: Path) -> Iterator[servers.Triton]:
 
 @pytest.fixture
 async def deployment(nats: servers.Nats) -> AsyncIterator[Names]:
-    """Names that no other test uses, with their streams on the session's NATS; its chat page is channel `web`."""
+    """Names that no other test uses, with their streams on the session's NATS; its chat page is channel `web`.
+
+    Revision `r1`, which tests give their workers, is the active one.
+    """
     names = Names("test", f"d{secrets.token_hex(6)}")
     wanted = topology(names, web_channels=("web",), storage=256 * 2**20)
     client = await connect(nats.settings, "fixture")
     try:
         await messaging.ensure(client, wanted)
+        await rollout.activate(client, names, "r1")
         yield names
         manager = client.jsm()
         for stream in wanted.streams:

@@ -52,6 +52,7 @@ def _once(plan: Plan, herald: Herald, ports: Ports, part: str) -> tuple[float, i
         module, key, shipped = "herald_agent", "health_port", herald.settings("agent")[0]
     settings = json.loads(shipped.read_text())
     settings[key] = ports.pick()
+    settings["health_port"] = settings[key] if key == "health_port" else ports.pick()
     file = plan.folder("idle") / f"{part}.json"
     file.write_text(json.dumps(settings))
     argv = [sys.executable, "-m", module, "--settings", str(file)]

@@ -1,4 +1,4 @@
-"""`python -m tools.cluster up|down|status|build`: see docs/cluster.md."""
+"""`python -m tools.cluster up|down|status|load|build`: see docs/cluster.md."""
 
 import argparse
 import os
@@ -31,8 +31,13 @@ def _parser() -> argparse.ArgumentParser:
     state.add_argument("--state", type=Path, default=DEFAULT, metavar="DIR", help=f"state folder (default: {DEFAULT})")
     up = commands.add_parser("up", parents=[state], help="start a cluster, and print how to reach it")
     up.add_argument("--node", choices=("auto", *NODE_KINDS), default="auto", help=_NODE)
+    up.add_argument("--install", action="store_true", help="install the Debian packages that a real node lacks")
     commands.add_parser("down", parents=[state], help="end it and remove all but its logs")
     commands.add_parser("status", parents=[state], help="what runs; exit code 0 only when all of it does")
+    load = commands.add_parser("load", parents=[state], help="bring images into the real node, and print their names")
+    load.add_argument(
+        "archive", nargs="+", type=Path, help="of `buildah push NAME oci-archive:FILE:NAME`, `docker save`"
+    )
     build = commands.add_parser("build", help="build programs without starting any, and print where they are")
     build.add_argument("module", nargs="*", help=f"what to build (default: all): {', '.join(binaries.MODULES)}")
     return parser
@@ -45,7 +50,7 @@ def _up(arguments: argparse.Namespace) -> int:
         print(f"{time.monotonic() - began:5.1f} s  {text}", file=sys.stderr, flush=True)
 
     already = attach(arguments.state)
-    cluster = start(arguments.state, node=_kind(arguments.node), say=say)
+    cluster = start(arguments.state, node=_kind(arguments.node), install=arguments.install, say=say)
     if already is not None and already.settings == cluster.settings:
         print(f"already up, with --node {cluster.settings.node}", file=sys.stderr)
     print(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}")
@@ -85,8 +90,17 @@ def _report(cluster: Cluster, answers: bool) -> list[str]:
         f"Kubernetes  {kubernetes}, --node {cluster.settings.node}: {'ready' if answers else 'NOT READY'}",
         f"API server  {cluster.server}",
         f"kubeconfig  {cluster.kubeconfig}",
-        f"kubectl     {cluster.settings.binaries}/kubectl",
+        f"kubectl     {cluster.settings.program('kubernetes', 'kubectl')}",
     ]
+
+
+def _load(arguments: argparse.Namespace) -> int:
+    cluster = attach(arguments.state)
+    if cluster is None:
+        raise Trouble(f"nothing runs from {arguments.state}", "start it: python -m tools.cluster up --node real")
+    for archive in arguments.archive:
+        print("\n".join(cluster.load_image(archive)))
+    return 0
 
 
 def _build(arguments: argparse.Namespace) -> int:
@@ -104,17 +118,24 @@ def _kind(wanted: str) -> NodeKind:
     return next(kind for kind in NODE_KINDS if kind == wanted)
 
 
+_COMMANDS = {"up": _up, "down": _down, "status": _status, "load": _load, "build": _build}
+
+
 def main() -> int:
     # Whoever ends us politely gets what Ctrl-C gets: everything that was started is ended first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     arguments = _parser().parse_args()
     try:
-        return {"up": _up, "down": _down, "status": _status, "build": _build}[arguments.command](arguments)
+        return _COMMANDS[arguments.command](arguments)
     except Trouble as e:
         print(f"cluster: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Somebody closed the pipe, as `head` does: nothing is wrong.
+        sys.stderr.close()
+        return 0
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Module:
     package: str = "."
     version_of: str = ""  # the required module whose version the binary reports ...
     version_in: tuple[str, ...] = ()  # ... and the variables that hold it
-    takes: str = "a minute"
+    takes: str = "about a minute"
 
     @property
     def folder(self) -> Path:
@@ -80,16 +80,16 @@ MODULES = {
             (*_SERVERS, "kubectl", "provisioner"),
             version_of="k8s.io/kubernetes",
             version_in=(f"{_KUBERNETES_VERSION}.gitVersion",),
-            takes="5 minutes on two cores",
+            takes="about 5 minutes on two cores",
         ),
         Module("coredns", ("coredns",), version_of="github.com/coredns/coredns"),
-        Module("pause", ("pause",), takes="some seconds"),
+        Module("pause", ("pause",), takes="a moment"),
         Module(
             "kwok",
             ("kwok",),
             package="sigs.k8s.io/kwok/cmd/kwok",
             version_of="sigs.k8s.io/kwok",
-            takes="2 minutes",
+            takes="about 2 minutes",
         ),
         Module(
             "helm",
@@ -97,7 +97,7 @@ MODULES = {
             package="helm.sh/helm/v4/cmd/helm",
             version_of="helm.sh/helm/v4",
             version_in=("helm.sh/helm/v4/internal/version.version",),
-            takes="2 minutes",
+            takes="about 2 minutes",
         ),
     )
 }
@@ -149,7 +149,7 @@ def _compile(module: Module, go: golang.Go, done: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     what = f"{module.name} {module.version()}".strip()
-    print(f"building {what}, once; the first time takes about {module.takes} ...", file=sys.stderr, flush=True)
+    print(f"building {what}, once; which takes {module.takes} ...", file=sys.stderr, flush=True)
     binary = part / module.name
     _go(go, module, ["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"], binary)
     for name in module.programs:

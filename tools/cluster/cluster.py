@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from herald_cli.processes import Process
-from tools.cluster import binaries, control_plane, teardown
+from tools.cluster import binaries, control_plane, node, plan, teardown
 from tools.cluster.api import Api
 from tools.cluster.processes import Program
 from tools.cluster.state import Folder, Settings
@@ -42,16 +42,16 @@ class Cluster:
     @property
     def programs(self) -> dict[str, Program]:
         """Component -> how it is started, in order."""
-        return control_plane.programs(self.folder, self.settings)
+        return plan.programs(self.folder, self.settings)
 
     def environment(self) -> dict[str, str]:
         """This process's environment, with KUBECONFIG set and this cluster's kubectl first on PATH."""
-        path = os.pathsep.join(filter(None, (self.settings.binaries, os.environ.get("PATH"))))
+        path = os.pathsep.join(filter(None, (self.settings.binaries["kubernetes"], os.environ.get("PATH"))))
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Standard output of one kubectl command. Raises Trouble with what it said when it fails."""
-        return self._run(Path(self.settings.binaries) / "kubectl", *arguments, stdin=stdin)
+        return self._run(Path(self.settings.program("kubernetes", "kubectl")), *arguments, stdin=stdin)
 
     def helm(self, *arguments: str, stdin: str = "") -> str:
         """The same for helm, which is built when it is first used."""
@@ -96,6 +96,15 @@ class Cluster:
         """Kill and start again. Objects stay: they are in etcd, whose files stay as well."""
         self.kill(component)
         self.start_again(component)
+
+    def load_image(self, archive: Path) -> list[str]:
+        """Bring the images of an archive (`buildah push NAME oci-archive:FILE:NAME`, `docker save`) into the real node.
+
+        Their names; pods use them with `imagePullPolicy: Never` or `IfNotPresent`. Raises Trouble.
+        """
+        if self.settings.node != "real":
+            raise Trouble(f"a cluster with --node {self.settings.node} runs no images", "start it with --node real")
+        return node.load(self.folder, archive)
 
     def stop(self) -> None:
         """End all of it and remove its state; the logs stay. Once more does nothing."""

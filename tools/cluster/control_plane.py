@@ -54,12 +54,12 @@ def api(folder: Folder, settings: Settings) -> Api:
     return Api(settings.server, folder.pki / "ca.crt", folder.pki / "admin.crt", folder.pki / "admin.key")
 
 
-def programs(folder: Folder, settings: Settings) -> dict[str, Program]:
-    """Name -> program, in the order in which they are started. A scheduler only where there is a node."""
+def programs(folder: Folder, settings: Settings) -> list[Program]:
+    """In the order in which they are started. A scheduler and volumes only where there is a node."""
     made = [_etcd(folder, settings), _apiserver(folder, settings), _controller_manager(folder, settings)]
     if settings.node != "none":
         made += [_scheduler(folder, settings), _provisioner(folder, settings)]
-    return {program.name: program for program in made}
+    return made
 
 
 def answers(api: Api) -> bool:
@@ -72,8 +72,15 @@ def controls(api: Api) -> bool:
     return api.get("/api/v1/namespaces/default/serviceaccounts/default") is not None
 
 
+def has_node(api: Api, name: str) -> bool:
+    """Whether this node is ready to run pods."""
+    found = api.read(f"/api/v1/nodes/{name}")
+    conditions = found.get("status", {}).get("conditions", []) if found else []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
 def _program(settings: Settings, name: str, *flags: str) -> Program:
-    return Program(name, (f"{settings.binaries}/{name}", *flags))
+    return Program(name, (settings.program("kubernetes", name), *flags))
 
 
 def _etcd(folder: Folder, settings: Settings) -> Program:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from herald_cli.ports import Ports
-from tools.cluster import binaries, control_plane, teardown
+from tools.cluster import addons, binaries, control_plane, leftovers, network, packages, plan, teardown
+from tools.cluster import node as node_
+from tools.cluster.api import Object
 from tools.cluster.cluster import Cluster
 from tools.cluster.state import Folder, NodeKind, Settings
 from tools.cluster.trouble import Trouble
@@ -15,14 +17,17 @@ from tools.cluster.trouble import Trouble
 Say = Callable[[str], None]
 
 
-def start(state: Path, *, node: NodeKind = "none", say: Say = lambda _: None) -> Cluster:
+def start(state: Path, *, node: NodeKind = "none", install: bool = False, say: Say = lambda _: None) -> Cluster:
     """A cluster that is ready, in this state folder; the one that runs there if it is of this kind. Raises Trouble.
 
     `none` is the control plane alone, `fake` adds a scheduler and kwok (pods that only claim to run), `real` adds
-    containerd and kubelet and needs root. The first start on a machine builds what it needs.
+    containerd and kubelet; that needs root and Debian packages, which `install` may install. The first start on a
+    machine builds what it needs. The cluster outlives this process.
     """
     folder = Folder(state)
-    kubernetes = binaries.build("kubernetes")
+    if node == "real":
+        packages.require(install=install)
+    built = {module: str(binaries.build(module)) for module in plan.modules(node)}
     with folder.alone() as lock:
         running = attach(folder.root)
         if running is not None and running.ready():
@@ -37,7 +42,7 @@ def start(state: Path, *, node: NodeKind = "none", say: Say = lambda _: None) ->
         teardown.end(folder)
         folder.clear(logs=True)
         try:
-            return _start(folder, _choose(node, kubernetes), lock, say)
+            return _start(folder, _choose(node, built), lock, say)
         except BaseException:
             with teardown.undisturbed():
                 say("stopping what was started ...")
@@ -53,26 +58,52 @@ def attach(state: Path) -> Cluster | None:
     return Cluster(folder, settings) if settings is not None and folder.was_ready else None
 
 
-def _choose(node: NodeKind, kubernetes: Path) -> Settings:
+def _choose(kind: NodeKind, built: dict[str, str]) -> Settings:
     ports = Ports()
-    address = control_plane.NODE_ADDRESS if node == "real" else "127.0.0.1"
-    return Settings(node, address, ports.pick(), ports.pick(), ports.pick(), str(kubernetes))
+    address = control_plane.NODE_ADDRESS if kind == "real" else "127.0.0.1"
+    return Settings(kind, address, ports.pick(), ports.pick(), ports.pick(), built)
 
 
 def _start(folder: Folder, settings: Settings, lock: int, say: Say) -> Cluster:
     folder.write(settings)
     cluster = Cluster(folder, settings)
     control_plane.prepare(folder, settings)
-    programs, processes = cluster.programs, folder.processes
-    for name in ("etcd", "kube-apiserver"):
-        processes.start(programs[name], lock)
+    programs, processes = dict(cluster.programs), folder.processes
+
+    def launch(*names: str) -> None:
+        for name in names:
+            processes.start(programs.pop(name), lock)
+
+    real = settings.node == "real"
+    if real:
+        leftovers.claim(folder)
+        network.up()
+        node_.prepare(folder, settings)
+        launch("containerd")
+    launch("etcd", "kube-apiserver")
+    if real:
+        processes.wait("containerd", lambda: node_.listens(folder), ["containerd"])
+        node_.load_pause(folder)
     api = cluster.api
-    processes.wait("API server", lambda: control_plane.answers(api), programs)
+    processes.wait("API server", lambda: control_plane.answers(api), cluster.programs)
     say("API server ready")
-    for name in programs:
-        if name not in ("etcd", "kube-apiserver"):
-            processes.start(programs[name], lock)
-    processes.wait("controller manager", lambda: control_plane.controls(api), programs)
+    launch(*programs)
+    for wanted in _objects(settings.node):
+        api.apply(wanted)
+    processes.wait("controller manager", lambda: control_plane.controls(api), cluster.programs)
     say("controllers ready")
+    if settings.node != "none":
+        name = control_plane.NODE_NAME if real else plan.FAKE_NODE
+        processes.wait("node", lambda: control_plane.has_node(api, name), cluster.programs)
+        say(f"node {name} ready")
+    if real:
+        processes.wait("DNS", node_.resolves, cluster.programs)
+        say("DNS ready")
     folder.mark_ready()
     return cluster
+
+
+def _objects(kind: NodeKind) -> list[Object]:
+    if kind == "none":
+        return []
+    return [addons.storage_class(), *(addons.dns() if kind == "real" else [addons.fake_node(plan.FAKE_NODE)])]

@@ -3,6 +3,9 @@
 Whoever started them may be killed at any moment, between any two instructions. So a program writes its own record
 (pid, start time, boot) before it becomes itself, and holds the state folder's lock until it has: who takes the lock
 afterwards sees every process, and a pid that the kernel has given to somebody else is never taken for ours.
+
+What our programs start in turn (containerd's shims), and what is left when somebody deletes the state folder of a
+running cluster, has no record. Those carry a mark in their environment that names the folder.
 """
 
 import contextlib
@@ -13,9 +16,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from herald_cli.processes import Process, kill, look_up, session, wait_gone
+from herald_cli.processes import Process, kill, look_up, wait_gone
 from tools.cluster.trouble import Trouble
 
+MARK = "HERALD_CLUSTER"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SHELL = "/bin/sh"
 # $1 is the record. The lock is standard input, and so it is let go in the moment the program takes over.
@@ -46,9 +50,10 @@ class Died(Trouble):
 
 
 class Processes:
-    """The programs of one state folder, by name. Each leads a session of its own."""
+    """The programs of one state folder, by name. Each leads a session of its own, away from our terminal."""
 
-    def __init__(self, records: Path, logs: Path) -> None:
+    def __init__(self, root: Path, records: Path, logs: Path) -> None:
+        self._mark = str(root)
         self._records = records
         self._logs = logs
 
@@ -66,7 +71,7 @@ class Processes:
             pid = os.posix_spawn(
                 _SHELL,
                 [_SHELL, "-c", _LAUNCH, _SHELL, str(record), *program.argv],
-                {"PATH": path, "HOME": os.environ.get("HOME", "/"), **program.environment},
+                {"PATH": path, "HOME": os.environ.get("HOME", "/"), **program.environment, MARK: self._mark},
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, lock, 0),
                     (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
@@ -118,17 +123,17 @@ class Processes:
         )
 
     def kill(self, names: Iterable[str]) -> None:
-        """SIGKILL each with its session, wait until all have gone, forget them. Unknown names are no error."""
+        """SIGKILL each, wait until it has gone, forget it. Unknown names are no error; what it started stays."""
         recorded = self.recorded()
         wanted = {name: recorded[name] for name in names if name in recorded}
-        members = [member for leader in wanted.values() for member in session(leader)]
-        kill(members)
-        left = wait_gone(members, _KILLED_WITHIN)
-        if left:
-            raise Trouble(f"still there {_KILLED_WITHIN:g} s after SIGKILL: pid {', '.join(str(p.pid) for p in left)}")
-        for name, leader in wanted.items():
-            reap(leader)
+        end(wanted.values())
+        for name, process in wanted.items():
+            reap(process)
             (self._records / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """SIGKILL whatever else carries this folder's mark."""
+        end(marked(self._mark))
 
     def send(self, name: str, number: signal.Signals) -> None:
         """Send a signal to one program, if it is there: SIGSTOP freezes it, SIGCONT wakes it."""
@@ -145,6 +150,27 @@ def parse_record(text: str, boot: str) -> Process | None:
     if recorded_boot != boot or not pid.isdigit() or len(fields) < 20:
         return None
     return Process(int(pid), int(fields[19]))
+
+
+def marked(mark: str) -> list[Process]:
+    """Processes of this user (all, for root) that were started with this mark, by us or by what we started."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            # Not ours to read, or gone meanwhile: not ours to end either.
+            with contextlib.suppress(OSError):
+                if wanted in (entry / "environ").read_bytes().split(b"\0") and (process := look_up(int(entry.name))):
+                    found.append(process)
+    return found
+
+
+def end(processes: Iterable[Process]) -> None:
+    """SIGKILL all of them and wait until they have gone. Raises Trouble for one that even this does not end."""
+    processes = list(processes)
+    kill(processes)
+    left = wait_gone(processes, _KILLED_WITHIN)
+    if left:
+        raise Trouble(f"still there {_KILLED_WITHIN:g} s after SIGKILL: pid {', '.join(str(p.pid) for p in left)}")
 
 
 def reap(process: Process) -> None:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from tools.cluster import mounts
 from tools.cluster.processes import Processes
 from tools.cluster.trouble import Trouble
 
 DEFAULT = Path(".cluster")
+RUN = Path("/run/herald-cluster")  # of nodes, which are root's
 
 NodeKind = Literal["none", "fake", "real"]
 NODE_KINDS: tuple[NodeKind, ...] = get_args(NodeKind)
@@ -26,7 +28,7 @@ class Settings:
     """What was chosen when the cluster was started, and all that is needed to speak to it later.
 
     `address` is where the API server listens: this machine alone can reach it, and with a real node its pods.
-    `binaries` is the folder with the Kubernetes programs. Ports are TCP.
+    `binaries` has the folder of each module that was built for it. Ports are TCP.
     """
 
     node: NodeKind
@@ -34,7 +36,11 @@ class Settings:
     api_port: int
     etcd_port: int
     peer_port: int
-    binaries: str
+    binaries: dict[str, str]
+
+    def program(self, module: str, name: str = "") -> str:
+        """Path of a program of this cluster, from the module that builds it."""
+        return f"{self.binaries[module]}/{name or module}"
 
     @property
     def server(self) -> str:
@@ -52,7 +58,9 @@ class Folder:
         self.kubeconfig = self.root / "kubeconfig"
         self.volumes = self.root / "volumes"
         self.node = self.root / "node"
-        self.processes = Processes(self.records, self.logs)
+        # Short, since a socket's path has a hundred bytes at most.
+        self.run = RUN / self.id
+        self.processes = Processes(self.root, self.records, self.logs)
         self._settings = self.root / "cluster.json"
         self._ready = self.root / "ready"
         self._lock = self.root / "lock"
@@ -104,6 +112,10 @@ class Folder:
 
     def clear(self, *, logs: bool) -> None:
         """Forget everything, once nothing runs or is mounted here. The lock stays: somebody may wait for it."""
+        left = mounts.below(self.root)
+        if left:
+            # To delete what is mounted would be to delete somebody's files.
+            raise Trouble(f"still mounted, so nothing was deleted: {left[0]}", "unmount it, then try again")
         for path in self.root.iterdir() if self.root.exists() else ():
             if path == self._lock or (path == self.logs and not logs):
                 continue

@@ -5,7 +5,7 @@ wait at the wrong moment: the wait for the next message goes on in the backgroun
 """
 
 import asyncio
-from typing import Self
+from typing import Any, Self
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -19,6 +19,12 @@ class Feed:
     def __init__(self, client: Client, stream: str, consumer: str, *, batch: int, gapless: bool = False) -> None:
         self._puller = Puller(client, stream, consumer, batch=batch, gapless=gapless)
         self._next: asyncio.Task[Msg] | None = None
+        self._nudged: asyncio.Future[None] | None = None
+
+    def nudge(self) -> None:
+        """End the wait of a `batch` that goes on now; what it would have brought comes with the next one."""
+        if self._nudged is not None and not self._nudged.done():
+            self._nudged.set_result(None)
 
     async def __aenter__(self) -> Self:
         await self._puller.__aenter__()
@@ -31,11 +37,16 @@ class Feed:
         await self._puller.__aexit__()
 
     async def batch(self, most: int, wait: float) -> list[Msg]:
-        """Up to `most` messages in stream order; [] when none came within `wait` seconds. Raises ConsumerGone."""
+        """Up to `most` messages in stream order; [] when none came within `wait` seconds, or before `nudge`.
+
+        Raises ConsumerGone.
+        """
         if self._next is None:
             self._next = asyncio.ensure_future(self._puller.__anext__())
-        done, _ = await asyncio.wait({self._next}, timeout=wait)
-        if not done:
+        self._nudged = asyncio.get_running_loop().create_future()
+        either: tuple[asyncio.Future[Any], ...] = (self._next, self._nudged)
+        await asyncio.wait(either, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        if not self._next.done():
             return []
         first, self._next = self._next, None
         return [first.result(), *self._puller.ready(most - 1)]

@@ -1,7 +1,8 @@
 """What a supervisor and a Prometheus ask: does it live, could it work now, how is it doing.
 
 Live means the event loop turns. Ready means PostgreSQL answered within the last seconds and NATS is connected: a
-worker that is not ready loses nothing, it waits.
+worker that is not ready loses nothing, it waits. A worker whose revision is not the active one is ready too: it could
+work, and a switch must find it so. Whether a revision still holds turns is what `taking` and `turns` say.
 """
 
 import json
@@ -9,8 +10,10 @@ import time
 
 from aiohttp import web
 
+from herald_agent.gate import Gate
 from herald_agent.steady import Conditions
 from herald_agent.store.pool import Database
+from herald_agent.worker import Worker
 from herald_runtime import metrics
 
 _FRESH = 3.0  # seconds that an answer of PostgreSQL counts
@@ -19,11 +22,13 @@ _FRESH = 3.0  # seconds that an answer of PostgreSQL counts
 class Health:
     """`beat` again and again from one loop."""
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: Conditions, gate: Gate) -> None:
         self._conditions = conditions
+        self._gate = gate
         self._answered = 0.0
         self.connected = False
         self.started = False
+        self.worker: Worker | None = None  # once there is one
 
     @property
     def ready(self) -> bool:
@@ -42,12 +47,20 @@ class Health:
         return _json(200, {"live": True})
 
     async def ready_route(self, _: web.Request) -> web.Response:
+        worker = self.worker
+        waiting = self._conditions.down
+        if not self._gate.open:
+            waiting["gate"] = self._gate.why_closed
         body = {
             "ready": self.ready,
             "started": self.started,
             "database": self.database,
             "nats": self.connected,
-            "waiting": self._conditions.down,
+            "revision": self._gate.revision,
+            "active": self._gate.active,
+            "taking": worker is not None and worker.taking,
+            "turns": worker.running if worker is not None else 0,
+            "waiting": waiting,
         }
         return _json(200 if self.ready else 503, body)
 

@@ -21,6 +21,7 @@ from herald_agent.deciding.reading import read
 from herald_agent.deciding.turns import NewTurn, Unreadable
 from herald_agent.errors import LeaseLost, StoreRefused, TransportUnavailable
 from herald_agent.feed import Feed
+from herald_agent.gate import Gate
 from herald_agent.store import intake
 from herald_agent.store.intake import IntakeLease
 from herald_agent.store.pool import Database
@@ -37,7 +38,7 @@ log = logs.get("intake")
 
 
 class Intake:
-    """`once` again and again from one loop; `ring` is called when turns were opened."""
+    """`once` again and again from one loop; `ring` when the lease may be vacant, `nudge` when the gate closes."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Intake:
         names: Names,
         db: Database,
         bell: Bell,
+        gate: Gate,
         *,
         holder: str,
         ttl: float,
@@ -56,12 +58,14 @@ class Intake:
         self._wake = names.wake
         self._db = db
         self._bell = bell
+        self._gate = gate
         self._holder = holder
         self._ttl = ttl
         self._reach = reach
         self._most_waiting = most_waiting
         self._vacant = Bell(ttl / 3)
         self._reader: Reader | None = None
+        self._holding = False  # the lease, or perhaps: whoever asked for it may have got it
         # No more turns than this can be waiting: what was last counted, and what was opened since.
         self._waiting = most_waiting
         self._entries: list[NewTurn | Unreadable] = []
@@ -75,8 +79,18 @@ class Intake:
         """The lease may be vacant: its holder leaves."""
         self._vacant.ring()
 
+    def nudge(self) -> None:
+        """Look at the gate now instead of waiting for messages."""
+        self._vacant.ring()
+        if self._reader is not None:
+            self._reader.nudge()
+
     async def once(self) -> None:
         """One step: take the lease, or read and claim one batch. Raises temporary errors."""
+        if not self._gate.open:
+            await self._step_down()
+            await self._gate.opened()
+            return
         try:
             if self._reader is None:
                 await self._begin()
@@ -103,14 +117,26 @@ class Intake:
         """Stop reading and let another worker begin at once."""
         await self.close()
         await intake.release(self._db, stream=self._stream, holder=self._holder)
+        self._holding = False
+
+    async def _step_down(self) -> None:
+        """Another revision is to read: let it begin at once. Raises temporary errors, and then is not done yet."""
+        if not self._holding:
+            return
+        await self.release()
+        log.info("reading no more")
+        if self._client.is_connected:
+            await self._client.publish(self._wake, b"")
 
     async def _begin(self) -> None:
         if not self._client.is_connected:
             raise TransportUnavailable("not connected")
+        self._holding = True
         lease = await around(
             self._reach, "intake.take", intake.take(self._db, stream=self._stream, holder=self._holder, ttl=self._ttl)
         )
         if lease is None:
+            self._holding = False
             await self._vacant.wait()
             return
         info = await self._client.jetstream().stream_info(self._stream)
@@ -231,6 +257,10 @@ class Reader:
         if not batch:
             await self._compare()
         return batch
+
+    def nudge(self) -> None:
+        """End the wait of a `batch` that goes on now."""
+        self._feed.nudge()
 
     async def _compare(self) -> None:
         info = await self._client.jetstream().consumer_info(self.lease.stream, self._consumer)

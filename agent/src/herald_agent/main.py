@@ -15,6 +15,7 @@ from herald_agent import health as health_server
 from herald_agent import instruments
 from herald_agent.advisories import Advisories
 from herald_agent.crashpoints import Reach, nothing
+from herald_agent.gate import Gate
 from herald_agent.health import Health
 from herald_agent.intake import Intake
 from herald_agent.memory.ports import Memory
@@ -27,10 +28,12 @@ from herald_agent.store.pool import Database
 from herald_agent.turn import Runner
 from herald_agent.worker import Worker
 from herald_contracts.errors import ConfigurationError, HeraldError, TemporaryError
+from herald_contracts.rollout import Rollout
 from herald_contracts.settings import AgentSettings
 from herald_runtime import logs, process
 from herald_runtime.acks import Publisher
 from herald_runtime.connection import connect, disconnect
+from herald_runtime.rollout import Following
 from herald_runtime.waking import Bell
 
 T = TypeVar("T")
@@ -58,8 +61,8 @@ async def serve(
     `model` and `memory` instead of those in the settings, and `reach` (crashpoints.py), are for programs that build
     a worker themselves. Raises ConfigurationError, or what ended one of its loops.
     """
-    conditions = Conditions()
-    health = Health(conditions)
+    conditions, gate = Conditions(), Gate(settings.revision)
+    health = Health(conditions, gate)
     try:
         site, port = await health_server.serve(health, settings.health_host, settings.health_port)
     except OSError as e:
@@ -70,7 +73,7 @@ async def serve(
         ) from None
     log.info("listening", health_port=port)
     try:
-        await _serve(settings, stop, conditions, health, model, memory, reach, port)
+        await _serve(settings, stop, conditions, gate, health, model, memory, reach, port)
     finally:
         await site.cleanup()
 
@@ -79,6 +82,7 @@ async def _serve(
     settings: AgentSettings,
     stop: asyncio.Event,
     conditions: Conditions,
+    gate: Gate,
     health: Health,
     model: Model | None,
     memory: Memory | None,
@@ -97,7 +101,7 @@ async def _serve(
         memory = memory or await _memory(settings, db)
         publisher = Publisher(client)
         await publisher.start()
-        parts = Parts(settings, db, client, publisher, model, memory, conditions, health, holder, reach)
+        parts = Parts(settings, db, client, publisher, model, memory, conditions, gate, health, holder, reach)
         process.settled()
         log.info("started", revision=settings.revision, holder=holder, health_port=port)
         await parts.run(stop)
@@ -124,6 +128,7 @@ class Parts:
         model: Model,
         memory: Memory | None,
         conditions: Conditions,
+        gate: Gate,
         health: Health,
         holder: str,
         reach: Reach,
@@ -137,18 +142,23 @@ class Parts:
         self._memory = memory
         self._holder = holder
         self._bell = Bell(1.0)
+        self._gate = gate
+        self._following = Following(client, names, self._heard)
         self._relay = Relay(db, publisher, names, reach)
-        self._intake = Intake(client, names, db, self._bell, holder=holder, ttl=settings.lease_seconds / 2, reach=reach)
+        ttl = settings.lease_seconds / 2
+        self._intake = Intake(client, names, db, self._bell, gate, holder=holder, ttl=ttl, reach=reach)
         runner = Runner(settings, db, client, model, memory, self._relay, conditions, reach)
-        self._worker = Worker(settings, db, runner, self._bell, holder=holder, reach=reach)
+        self._worker = health.worker = Worker(settings, db, runner, self._bell, gate, holder=holder, reach=reach)
         self._receipts = Receipts(client, names, db, self._relay, reach)
         self._advisories = Advisories(client, names, db)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set, or a loop ends by an error, which is raised after handing over."""
         await self._client.subscribe(self._settings.names.wake, cb=self._woken)
+        await self._following.start()
         taking = [self._loop("intake", self._intake.once), self._loop("acquire", self._worker.once)]
         giving = [
+            self._loop("rollout", self._following.once),
             self._loop("leases", self._worker.renew),
             self._loop("relay", self._relay.once),
             self._loop("receipts", self._receipts.once),
@@ -186,6 +196,12 @@ class Parts:
             await _within(_GOODBYE, self._client.publish(names.wake, b""))
         await _within(self._settings.drain_seconds + _GOODBYE, self._worker.drain(self._client, names.wake))
         await _within(_GOODBYE, self._relay.flush())
+
+    def _heard(self, record: Rollout) -> None:
+        self._gate.follow(record)
+        # Whoever waits for work, or for messages, looks at the gate now.
+        self._bell.ring()
+        self._intake.nudge()
 
     async def _woken(self, msg: Msg) -> None:
         if msg.data != self._holder.encode():

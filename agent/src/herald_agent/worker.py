@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from herald_agent import instruments
 from herald_agent.crashpoints import Reach, around, nothing
 from herald_agent.deciding.turns import Turn
+from herald_agent.gate import Gate
 from herald_agent.store import acquire, leases
 from herald_agent.store.pool import Database
 from herald_agent.turn import Runner
@@ -32,6 +33,7 @@ class Worker:
         db: Database,
         runner: Runner,
         bell: Bell,
+        gate: Gate,
         *,
         holder: str,
         reach: Reach = nothing,
@@ -40,41 +42,56 @@ class Worker:
         self._db = db
         self._runner = runner
         self._bell = bell
+        self._gate = gate
         self._holder = holder
         self._reach = reach
         self._running: dict[str, tuple[Turn, asyncio.Task[None]]] = {}
         self._more = True
+        self._acquiring = False
 
     @property
     def running(self) -> int:
         return len(self._running)
 
+    @property
+    def taking(self) -> bool:
+        """Whether new turns may still begin here. Once it is false, `running` only falls."""
+        return self._gate.open or self._acquiring
+
     async def once(self) -> None:
         """Acquire what there is room for, or wait until looking is worth it. Raises temporary errors."""
+        if not self._gate.open:
+            await self._gate.opened()
+            return
         settings = self._settings
         room = settings.concurrency - len(self._running)
         if room <= 0:
             # Whoever rings meanwhile brings work that this worker has not looked at.
             self._more = await self._bell.wait() or self._more
             return
-        acquired = await around(
-            self._reach,
-            "acquire",
-            acquire.acquire(
-                self._db,
-                holder=self._holder,
-                revision=settings.revision,
-                room=room,
-                per_user=settings.per_user,
-                lease=settings.lease_seconds,
-                history=settings.history_messages,
-                characters=settings.generation.max_input_tokens * _CHARACTERS_PER_TOKEN,
-                own=tuple(self._running),
-            ),
-        )
-        self._more = acquired.more
-        for turn in acquired.turns:
-            self._begin(turn)
+        # Never cut off when the gate closes: what it leased would then be found only after the lease has run out.
+        self._acquiring = True
+        try:
+            acquired = await around(
+                self._reach,
+                "acquire",
+                acquire.acquire(
+                    self._db,
+                    holder=self._holder,
+                    revision=settings.revision,
+                    room=room,
+                    per_user=settings.per_user,
+                    lease=settings.lease_seconds,
+                    history=settings.history_messages,
+                    characters=settings.generation.max_input_tokens * _CHARACTERS_PER_TOKEN,
+                    own=tuple(self._running),
+                ),
+            )
+            self._more = acquired.more
+            for turn in acquired.turns:
+                self._begin(turn)
+        finally:
+            self._acquiring = False
         if not acquired.turns:
             await self._bell.wait()
 

@@ -147,9 +147,12 @@ def _steps(ready: plan.Plan, folder: StateFolder) -> tuple[Step, ...]:
     async def streams() -> None:
         connect = (await _loaded("herald_runtime.connection")).connect
         messaging = await _loaded("herald_operator.messaging")
+        rollout = await _loaded("herald_runtime.rollout")
         client = await connect(settings.Nats(url=nats.address, credentials=folder.credentials / "nats"), "herald up")
         try:
             await messaging.ensure(client, ready.streams)
+            # Before any worker starts: one that finds no record, or another revision's, takes no work.
+            await rollout.activate(client, ready.names, ready.revision)
         finally:
             await client.close()
 

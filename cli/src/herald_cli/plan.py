@@ -4,6 +4,7 @@ Pure but for asking the installed packages where their binaries are. The order i
 something else starts at once.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from herald_contracts.subjects import Names
 from herald_operator.build import settings as render
 
 GATEWAY_PORT = 8080
+GATEWAY_HEALTH = "gateway-health"  # the name of the port of its probes and metrics
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GIB = 2**30
 _MOST_STORAGE = 8 * GIB
 _LEAST_STORAGE = GIB // 4
@@ -35,6 +38,7 @@ class Plan:
     programs: tuple[Program, ...]
     stop_order: tuple[tuple[str, ...], ...]
     files: tuple[File, ...]
+    names: Names
     streams: Topology
     dsn_file: Path
     web: str
@@ -70,7 +74,7 @@ def choose(deployment: AgentDeployment, kept: Choices, ports: Ports, *, free_byt
         chosen = {"gateway": ports.exactly(wanted, host=host, path="spec.local.port")}
     else:
         chosen = {"gateway": ports.pick(kept.ports.get("gateway"), GATEWAY_PORT, host=host)}
-    names = ["nats", "nats-monitor", "postgres"]
+    names = [GATEWAY_HEALTH, "nats", "nats-monitor", "postgres"]
     if render.triton_models(deployment):
         names += ["triton", "triton-http"]
     if deployment.spec.agent.memory.enabled:
@@ -132,11 +136,15 @@ def make(
         chat_template=chat_template,
     )
     servers = _servers(deployment, folder, choices, passwords, places, storage, repository, gguf)
-    gateway = services.gateway(
-        folder.settings,
-        render.gateway(deployment, places, host=deployment.spec.local.host, port=port["gateway"]),
-        (STREAMS,),
+    rendered = render.gateway(
+        deployment,
+        places,
+        host=deployment.spec.local.host,
+        port=port["gateway"],
+        health_port=port[GATEWAY_HEALTH],
+        public_hosts=public_hosts(deployment.spec.local.host),
     )
+    gateway = services.gateway(folder.settings, rendered, (STREAMS,))
     agents = tuple(
         services.agent(
             folder.settings,
@@ -154,12 +162,28 @@ def make(
             File(folder.credentials / "nats" / "user", passwords.nats_user),
             File(folder.credentials / "nats" / "password", passwords.nats),
         ),
+        names=names,
         streams=topology(names, web_channels=web_channels, storage=storage),
         dsn_file=places.dsn_file,
         web=f"{gateway.address}/channels/{web_channels[0]}/" if web_channels else "",
         gateway=gateway.address,
         revision=render.revision(deployment),
     )
+
+
+def public_hosts(host: str) -> tuple[str, ...]:
+    """By which names a browser may ask for the page of a gateway that listens on `host`; () for any.
+
+    Who listens for this machine alone is asked by its own names alone: another name that leads here is a trick (DNS
+    rebinding). Who listens for others has names that we cannot know.
+    """
+    if host in _LOOPBACK:
+        return _LOOPBACK
+    try:
+        alone = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return ()
+    return (*_LOOPBACK, host) if alone else ()
 
 
 def _servers(

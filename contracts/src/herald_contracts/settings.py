@@ -32,8 +32,9 @@ class Settings(BaseModel):
 
 
 class Nats(Settings):
-    url: str = Field(description="nats://host:port")
+    url: str = Field(description="nats://host:port, or tls://host:port")
     credentials: Path | None = Field(default=None, description="folder with the files `user` and `password`")
+    ca: Path | None = Field(default=None, description="PEM file; TLS only, and only with a server that it vouches for")
 
 
 class WebChannel(Settings):
@@ -105,6 +106,11 @@ class GatewaySettings(Settings):
     deliveries_in_flight: int = Field(default=64, ge=1, le=1_000)
     drain_seconds: float = Field(default=20, gt=0)
     trusted_proxies: tuple[str, ...] = Field(default=(), description="addresses whose X-Forwarded-For is believed")
+    public_hosts: tuple[str, ...] = Field(
+        default=(), description="hosts, without ports, by which the chat page may be asked for; none: any"
+    )
+    health_host: str = "127.0.0.1"
+    health_port: int = Field(default=0, ge=0, le=65_535, description="probes and metrics; 0: a free one, as logged")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -145,7 +151,8 @@ class Generation(Settings):
 
 
 class Memory(Settings):
-    milvus_uri: str = Field(description="http://host:port")
+    milvus_uri: str = Field(description="http://host:port, or https://host:port")
+    credentials: Path | None = Field(default=None, description="folder; `token` for Milvus: user:password, or a key")
     embedder_url: str = Field(description="host:port of Triton's gRPC service")
     embedder: str = "embedder"
     recall_seconds: float = Field(default=0.05, gt=0, le=5, description="then recall is skipped and counted")

@@ -14,10 +14,13 @@ from herald_contracts.subjects import Names
 
 DAY = 86_400
 PLATFORM_RETRY_SPAN = 8 * DAY  # WhatsApp retries for 7 days, the longest of all platforms
+# A message may hold 200,000 characters of up to 4 bytes, and JSON escapes on top.
+MAX_PAYLOAD = 4 * 2**20
 DUPLICATE_WINDOW = 600  # saves work; the unique key in PostgreSQL is what guarantees
 # How long a reply in the hands of a gateway that was killed waits for another one. A gateway that lives says so
 # three times in this span, however slow the platform is.
 SENDER_ACK_WAIT = 10.0
+ROLLOUT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Consumer:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
+    """A key-value bucket. `ttl` 0 is for ever."""
+
     name: str
     ttl: int
     max_bytes: int
@@ -106,7 +111,11 @@ def topology(
             Consumer(names.receipt_stream, names.receipts, names.receipt_all, 5, -1, 2_000),
             Consumer(names.advisory_stream, names.advisory_readers, ">", 30, -1, 1_000),
         ),
-        # A few hundred bytes per reply, and a full bucket stops deliveries: at 8 GiB room for some 300,000 a day.
-        buckets=(Bucket(names.deliveries, PLATFORM_RETRY_SPAN, storage // 8),),
+        buckets=(
+            # A few hundred bytes per reply, and a full bucket stops deliveries: at 8 GiB room for some 300,000 a day.
+            Bucket(names.deliveries, PLATFORM_RETRY_SPAN, storage // 8),
+            # One key of a few hundred bytes, kept until it is overwritten.
+            Bucket(names.rollout_bucket, 0, ROLLOUT_BYTES),
+        ),
         replicas=replicas,
     )

@@ -100,6 +100,11 @@ class Names:
         streams = (self.out_stream, self.receipt_stream)
         return tuple(f"$JS.EVENT.ADVISORY.CONSUMER.{k}.{s}.*" for k in kinds for s in streams)
 
+    @property
+    def rollout_changed(self) -> str:
+        """Plain NATS, empty: the rollout record was written, reading it now is worth it."""
+        return f"{self.prefix}.rollout"
+
     # Durable consumers
     senders: str = "senders"
     receipts: str = "receipts"
@@ -109,3 +114,10 @@ class Names:
     @property
     def deliveries(self) -> str:
         return f"herald-{self.namespace}-{self.name}-deliveries"
+
+    @property
+    def rollout_bucket(self) -> str:
+        # Not the bare `herald-<ns>-<name>`: that of a deployment named `x-deliveries` would be the deliveries of `x`.
+        return f"herald-{self.namespace}-{self.name}-rollout"
+
+    rollout_key: str = "rollout"

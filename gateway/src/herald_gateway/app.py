@@ -14,6 +14,7 @@ from herald_gateway import health
 from herald_gateway.addresses import Proxies
 from herald_gateway.channels.base import Channel, Malformed, Refused, TooMany
 from herald_gateway.health import Readiness
+from herald_gateway.hosts import Hosts
 from herald_gateway.limits import Connections
 from herald_gateway.measurements import Measurements
 from herald_gateway.publishing import Intake
@@ -33,7 +34,9 @@ class Gateway(Starlette):
         proxies: Proxies,
         refusals: Refusals,
         routes: Sequence[BaseRoute],
+        pages: Mapping[str, Hosts],
     ) -> None:
+        """`pages` are the channels that browsers ask for, by which hosts they may."""
         super().__init__(
             routes=routes,
             max_body_size=limits.body_bytes,
@@ -42,6 +45,7 @@ class Gateway(Starlette):
         self._webhooks = webhooks
         self._proxies = proxies
         self._refusals = refusals
+        self._pages = pages
         self._forwarded = Connections(limits)
         self._opened = False
 
@@ -70,6 +74,14 @@ class Gateway(Starlette):
         # The path as the server parsed it: `request.url` is put together from headers that a stranger chose.
         path: str = scope["path"]
         below = path.startswith(_CHANNELS)
+        if below and self._pages:
+            name = path[len(_CHANNELS) :].partition("/")[0]
+            if name in self._pages:
+                try:
+                    self._pages[name].check(scope["headers"])
+                except Refused as e:
+                    await self._refuse(scope, send, e, name)
+                    return
         if below and not self._opened:
             await respond(send, 503, b'{"error": "try_again"}', extra=[(b"retry-after", b"2")])
             return
@@ -97,8 +109,8 @@ class Gateway(Starlette):
         scope["client"] = (address, 0)
         return address if address != peer else ""
 
-    async def _refuse(self, scope: Scope, send: Send, refusal: Refused) -> None:
-        self._refusals.count("", refusal.reason, refusal.status, client_of(scope))
+    async def _refuse(self, scope: Scope, send: Send, refusal: Refused, channel: str = "") -> None:
+        self._refusals.count(channel, refusal.reason, refusal.status, client_of(scope))
         await respond(send, refusal.status, body_of(refusal))
 
     async def _refused(self, request: Request, error: Exception) -> Response:
@@ -120,6 +132,7 @@ def create_app(
     intake: Intake,
     limits: Limits,
     proxies: Proxies,
+    hosts: Hosts,
     readiness: Readiness,
     measurements: Measurements,
     refusals: Refusals,
@@ -138,4 +151,6 @@ def create_app(
         extra = list(channel.routes())
         if extra:
             routes.append(Mount(f"{_CHANNELS}{name}", routes=extra))
-    return Gateway(Webhooks(channels, intake, limits, measurements, refusals), limits, proxies, refusals, routes)
+    pages = {name: hosts for name, channel in channels.items() if channel.type == "web" and hosts}
+    webhooks = Webhooks(channels, intake, limits, measurements, refusals)
+    return Gateway(webhooks, limits, proxies, refusals, routes, pages)

@@ -1,4 +1,6 @@
-"""Alive, and ready: could a message be accepted durably at this moment?
+"""Alive, and ready: could a message be accepted durably at this moment? And, for us alone, how is it doing?
+
+What a load balancer asks is public, the metrics are not: they tell a stranger how much is going on, and when.
 
 Ready is asked of the stream itself, at most once a second however often somebody probes.
 """
@@ -11,6 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -73,6 +76,8 @@ class Readiness:
 
 
 def routes(readiness: Readiness) -> list[Route]:
+    """What everybody may ask."""
+
     async def live(_: Request) -> Response:
         return JSONResponse({"live": True})
 
@@ -82,8 +87,14 @@ def routes(readiness: Readiness) -> list[Route]:
             return JSONResponse({"ready": False, "reason": problem}, status_code=503)
         return JSONResponse({"ready": True})
 
+    return [Route("/healthz/live", live), Route("/healthz/ready", ready)]
+
+
+def private_app(readiness: Readiness) -> Starlette:
+    """The same and the metrics, for a port of its own."""
+
     async def exposition(_: Request) -> Response:
         text, content_type = metrics.exposition()
         return Response(text, headers={"content-type": content_type})
 
-    return [Route("/healthz/live", live), Route("/healthz/ready", ready), Route("/metrics", exposition)]
+    return Starlette(routes=[*routes(readiness), Route("/metrics", exposition)])

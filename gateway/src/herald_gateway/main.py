@@ -16,12 +16,13 @@ from nats.errors import Error as NatsError
 
 from herald_contracts.errors import ConfigurationError, HeraldError
 from herald_contracts.settings import GatewaySettings
-from herald_gateway import protocol, serving
+from herald_gateway import health, protocol, serving
 from herald_gateway.addresses import Proxies
 from herald_gateway.app import Gateway, create_app
 from herald_gateway.channels import registry
 from herald_gateway.channels.base import Channel, ChannelContext
 from herald_gateway.health import Readiness
+from herald_gateway.hosts import Hosts
 from herald_gateway.limits import Connections
 from herald_gateway.measurements import Measurements
 from herald_gateway.publishing import Intake
@@ -53,6 +54,7 @@ class Process:
             intake=self._intake,
             limits=settings.limits,
             proxies=proxies,
+            hosts=Hosts(settings.public_hosts),
             readiness=self._readiness,
             measurements=self._measurements,
             refusals=refusals,
@@ -61,6 +63,8 @@ class Process:
         serving.require_fast(guarded)
         serving.allow_files(settings.limits.connections)
         self._server = serving.create(self._app, guarded, settings.drain_seconds)
+        private = protocol.guarded(settings.limits, Connections(settings.limits), refusals)
+        self._private = serving.create(health.private_app(self._readiness), private, _LEAVE_SECONDS)
         self._stopping = asyncio.Event()
         self._client: Client | None = None
         self._publisher: Publisher | None = None
@@ -70,7 +74,11 @@ class Process:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain. Raises what ended it otherwise."""
         sock = serving.listen(self._settings.host, self._settings.port)
-        log.info("listening", host=self._settings.host, port=sock.getsockname()[1])
+        own = serving.listen(self._settings.health_host, self._settings.health_port, "health_")
+        port, health_port = (each.getsockname()[1] for each in (sock, own))
+        log.info("listening", host=self._settings.host, port=port, health_port=health_port)
+        # Apart from the rest: it answers until the end, also while the public port takes nothing any more.
+        probes = asyncio.create_task(self._private.serve([own]), name="probes")
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
             serving_task = asyncio.create_task(self._server.serve([sock]), name="http")
             work = asyncio.create_task(self._work(http), name="work")
@@ -82,6 +90,9 @@ class Process:
             finally:
                 stopped.cancel()
                 await self._leave()
+                self._private.begin_to_end()
+                await asyncio.wait({probes}, timeout=_LEAVE_SECONDS)
+                probes.cancel()
         for task in (serving_task, work):
             if task.done() and not task.cancelled():
                 task.result()

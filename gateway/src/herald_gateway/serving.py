@@ -61,12 +61,15 @@ def require_fast(protocol: type[asyncio.Protocol]) -> None:
         raise ConfigurationError("the HTTP parser is not httptools", hint="install httptools")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; connections are refused until the server takes it over. Raises ConfigurationError."""
+def listen(host: str, port: int, of: str = "") -> socket.socket:
+    """A bound socket; connections are refused until the server takes it over.
+
+    Raises ConfigurationError naming the setting `<of>host` or `<of>port`.
+    """
     try:
         family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError:
-        raise ConfigurationError(f"{host!r} is not an address of this machine", path="host") from None
+        raise ConfigurationError(f"{host!r} is not an address of this machine", path=f"{of}host") from None
     sock = socket.socket(family, kind, number)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -75,9 +78,9 @@ def listen(host: str, port: int) -> socket.socket:
         sock.close()
         if e.errno == errno.EADDRINUSE:
             raise ConfigurationError(
-                f"port {port} is taken", path="port", hint="stop the other, or choose one"
+                f"port {port} is taken", path=f"{of}port", hint="stop the other, or choose one"
             ) from None
-        raise ConfigurationError(f"cannot listen on {host}:{port} ({e.strerror})", path="host") from None
+        raise ConfigurationError(f"cannot listen on {host}:{port} ({e.strerror})", path=f"{of}host") from None
     sock.setblocking(False)
     return sock
 

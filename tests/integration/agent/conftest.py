@@ -14,6 +14,7 @@ from herald_contracts.settings import AgentSettings
 from herald_contracts.streams import topology
 from herald_contracts.subjects import Names
 from herald_operator import messaging
+from herald_runtime import rollout
 from herald_runtime.connection import connect
 from tests import servers
 from tests.integration.agent.desk import Desk
@@ -101,6 +102,7 @@ async def estate(own_nats: servers.Nats, own_postgres: servers.Postgres, tmp_pat
     await asyncio.to_thread(migrate, dsn)
     client = await connect(own_nats.settings, "fixture")
     await messaging.ensure(client, topology(names, storage=256 * 2**20))
+    await rollout.activate(client, names, "r1")
     await client.close()
     db = await Database.of(dsn)
     async with Outside.around(own_nats.settings, names) as outside:

@@ -14,6 +14,7 @@ from herald_runtime.connection import connect
 from herald_runtime.waking import Bell
 from tests import servers
 from tests.integration.agent.outside import Outside
+from tests.unit.agent.values import opened
 from tests.waiting import eventually
 
 Read = Callable[..., Awaitable[Intake]]
@@ -33,7 +34,7 @@ async def read(client: Client, db: Database, deployment: Names) -> AsyncIterator
     intakes: list[Intake] = []
 
     async def start(most_waiting: int = 5_000) -> Intake:
-        intake = Intake(client, deployment, db, Bell(1), holder="w1", ttl=1.5, most_waiting=most_waiting)
+        intake = Intake(client, deployment, db, Bell(1), opened(), holder="w1", ttl=1.5, most_waiting=most_waiting)
         intakes.append(intake)
         tasks.append(asyncio.create_task(forever("intake", intake.once, Conditions(), backoff=Backoff(0.01, 0.1))))
         await eventually(lambda: intake.leading, what="the intake to read")

@@ -10,6 +10,8 @@ import socket
 import subprocess
 import termios
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 
 from herald_cli import plan, processes
 from herald_cli.state import StateFolder
+from herald_contracts.settings import GatewaySettings
 from tests.integration.cli.running import Herald
 from tests.waiting import eventually_sync
 
@@ -56,6 +59,28 @@ def test_down_leaves_nothing_and_up_finds_everything_again(herald: Herald) -> No
     assert again["gateway"] == first["gateway"], "its address stays"
     assert [m["event_id"] for m in herald.json("ledger", "--messages")["messages"]] == [sent["event"]]
     assert herald.json("send", "after")["reply"]["text"] == "echo: after"
+
+
+def test_a_changed_file_is_another_revision_and_answers(herald: Herald) -> None:
+    """Its workers take work only because `herald up` made their revision the active one, each time."""
+    herald.up()
+    first = herald.json("status")["revision"]
+    assert herald.json("send", "one")["record"]["revision"] == first
+    herald.run("down")
+    herald.file.write_text(herald.file.read_text().replace("You answer.", "You answer otherwise."))
+    herald.up()
+    second = herald.json("status")["revision"]
+    assert second != first
+    assert herald.json("send", "two")["record"]["revision"] == second
+    worker = herald.components()["agent-1"]["address"]
+    with urllib.request.urlopen(f"{worker}/healthz/ready", timeout=10) as answer:
+        said = json.load(answer)
+    assert (said["active"], said["revision"], said["taking"]) == (second, second, True)
+    settings = GatewaySettings.load(herald.state / "settings" / "gateway.json")
+    with urllib.request.urlopen(f"http://127.0.0.1:{settings.health_port}/metrics", timeout=10) as answer:
+        assert b"herald_gateway_accepted_total" in answer.read()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{herald.json('status')['gateway']}/metrics", timeout=10)
 
 
 def test_its_own_kill_leaves_no_orphan_and_no_litter(herald: Herald) -> None:

@@ -68,6 +68,12 @@ class Gateway:
         """What it has logged; fails when a line is not JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
+    @property
+    def private(self) -> str:
+        """Where it answers probes and shows its metrics, as it says in its log."""
+        port = [line["health_port"] for line in self.lines() if line["event"] == "listening"][-1]
+        return f"http://127.0.0.1:{port}"
+
     async def until_logged(self, event: str) -> None:
         async with asyncio.timeout(DEADLINE):
             while not any(line["event"] == event for line in self.lines()):
@@ -81,10 +87,10 @@ class Client:
         self._gateway = gateway
         self._http = http
 
-    async def get(self, path: str) -> tuple[int, str]:
-        """Status and body; (0, "") when nobody listens."""
+    async def get(self, path: str, *, private: bool = False) -> tuple[int, str]:
+        """Status and body; (0, "") when nobody listens. `private`: at the port of probes and metrics."""
         try:
-            async with self._http.get(self._gateway.url + path) as answer:
+            async with self._http.get((self._gateway.private if private else self._gateway.url) + path) as answer:
                 return answer.status, await answer.text()
         except aiohttp.ClientConnectionError:
             return 0, ""

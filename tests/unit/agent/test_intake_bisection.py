@@ -11,7 +11,7 @@ from herald_agent.store import intake as store
 from herald_agent.store.intake import Claimed, IntakeLease
 from herald_contracts.subjects import Names
 from herald_runtime.waking import Bell
-from tests.unit.agent.values import new_turn
+from tests.unit.agent.values import new_turn, opened
 
 
 class Table:
@@ -51,7 +51,7 @@ async def test_the_poison_is_found_and_the_rest_goes_on_in_order(
 ) -> None:
     table, reader = Table(poison), Reader()
     monkeypatch.setattr(store, "claim", table.claim)
-    intake = Intake(Quiet(), Names("a", "b"), None, Bell(1), holder="w1", ttl=3)  # type: ignore[arg-type]
+    intake = Intake(Quiet(), Names("a", "b"), None, Bell(1), opened(), holder="w1", ttl=3)  # type: ignore[arg-type]
     entries: list[NewTurn | Unreadable] = [new_turn(n) for n in range(1, 10)]
     entries[6] = Unreadable(7, "no message", b"")
     await intake._claim(reader, entries, 9)  # type: ignore[arg-type]
@@ -67,6 +67,6 @@ async def test_a_table_that_takes_nothing_at_all_is_an_error_and_no_dead_letter(
         raise StoreRefused("UndefinedColumn 42703")
 
     monkeypatch.setattr(store, "claim", refuse)
-    intake = Intake(Quiet(), Names("a", "b"), None, Bell(1), holder="w1", ttl=3)  # type: ignore[arg-type]
+    intake = Intake(Quiet(), Names("a", "b"), None, Bell(1), opened(), holder="w1", ttl=3)  # type: ignore[arg-type]
     with pytest.raises(StoreRefused):
         await intake._claim(Reader(), [new_turn(1), new_turn(2)], 2)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from herald_agent.worker import Worker
 from herald_contracts.settings import AgentSettings
 from herald_runtime.waking import Bell
 from tests.unit.agent.test_command import SETTINGS
-from tests.unit.agent.values import message, turn
+from tests.unit.agent.values import message, opened, turn
 from tests.waiting import eventually
 
 
@@ -50,7 +50,7 @@ class Desk:
         # Rings by itself only after an hour: whatever happens here happens because somebody rang.
         self.bell = Bell(3_600)
         settings = AgentSettings.model_validate(SETTINGS | {"concurrency": 1})
-        self.worker = Worker(settings, None, self.runner, self.bell, holder="w1")  # type: ignore[arg-type]
+        self.worker = Worker(settings, None, self.runner, self.bell, opened(), holder="w1")  # type: ignore[arg-type]
         self.task = asyncio.create_task(self._loop())
 
     async def _loop(self) -> None:

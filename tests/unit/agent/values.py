@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from herald_agent.deciding.turns import Lease, NewTurn, Turn
+from herald_agent.gate import Gate
 from herald_contracts.identity import conversation_id, message_id, turn_id, user_key
 from herald_contracts.messages import Message, Sender
+from herald_contracts.rollout import Rollout
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -61,3 +63,10 @@ def turn(written: Message, **fields: Any) -> Turn:
             **fields,
         }
     )
+
+
+def opened(revision: str = "r1") -> Gate:
+    """The gate of a worker whose revision is the active one."""
+    gate = Gate(revision)
+    gate.follow(Rollout(active=revision, generation=1))
+    return gate

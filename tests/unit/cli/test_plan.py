@@ -172,6 +172,33 @@ def test_the_address_that_is_shown_can_be_opened(tmp_path: Path, host: str, addr
     assert make(deployment(local={"host": host}), tmp_path).gateway.startswith(address)
 
 
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("127.0.0.1", ("localhost", "127.0.0.1", "::1")),
+        ("localhost", ("localhost", "127.0.0.1", "::1")),
+        ("::1", ("localhost", "127.0.0.1", "::1")),
+        ("127.0.0.7", ("localhost", "127.0.0.1", "::1", "127.0.0.7")),
+        ("0.0.0.0", ()),
+        ("::", ()),
+        ("192.0.2.7", ()),
+        ("chat.example.com", ()),
+    ],
+)
+def test_a_page_for_this_machine_alone_answers_to_its_names_alone(host: str, public: tuple[str, ...]) -> None:
+    assert plan.public_hosts(host) == public
+
+
+def test_the_metrics_have_a_port_of_their_own(tmp_path: Path) -> None:
+    made = make(deployment(), tmp_path)
+    gateway = next(p for p in made.programs if p.name == "gateway")
+    written = settings.GatewaySettings.model_validate_json(gateway.files[0].content)
+    assert gateway.ports == (written.port, written.health_port)
+    assert written.health_port not in (0, written.port)
+    assert written.health_host == "127.0.0.1"
+    assert written.public_hosts == ("localhost", "127.0.0.1", "::1")
+
+
 def test_a_state_folder_belongs_to_one_deployment() -> None:
     """Its tables know no deployment: two of them would count each other's messages."""
     kept = plan.choose(deployment(), Choices(), Ports(), free_bytes=100 * GIB)

@@ -26,7 +26,8 @@ from herald_gateway.channels.base import (
     RawRequest,
     Unauthenticated,
 )
-from herald_gateway.health import Readiness
+from herald_gateway.health import Readiness, private_app
+from herald_gateway.hosts import Hosts
 from herald_gateway.measurements import Measurements
 from herald_gateway.publishing import Intake
 from herald_gateway.refusals import Refusals
@@ -88,8 +89,16 @@ class Scripted:
 class Whole:
     """The application, and everything it was made of."""
 
-    def __init__(self, *answers: Stored | Exception, trusted: Sequence[str] = (), **limits: Any) -> None:
+    def __init__(
+        self,
+        *answers: Stored | Exception,
+        trusted: Sequence[str] = (),
+        public: Sequence[str] = (),
+        kind: str = "web",
+        **limits: Any,
+    ) -> None:
         self.channel = Scripted()
+        self.channel.type = kind
         self.script = Script(*answers or (STORED,))
         intake = Intake(NAMES, 0.3)
         intake.publisher = self.script
@@ -99,6 +108,7 @@ class Whole:
             intake=intake,
             limits=Limits(**{"body_bytes": 1_024, **limits}),
             proxies=Proxies(trusted),
+            hosts=Hosts(public),
             readiness=Readiness(NAMES, intake.trouble),
             measurements=self.measurements,
             refusals=Refusals(self.measurements),
@@ -252,6 +262,39 @@ async def test_alive_but_not_ready_without_nats() -> None:
     assert (await answered(whole.app, "GET", "/healthz/live")).json == {"live": True}
     ready = await answered(whole.app, "GET", "/healthz/ready")
     assert (ready.status, ready.json) == (503, {"ready": False, "reason": "not connected to NATS"})
+
+
+async def test_metrics_are_not_public() -> None:
+    whole = Whole()
+    assert (await answered(whole.app, "GET", "/metrics")).status == 404
+    private = private_app(Readiness(NAMES, lambda: ""))
+    assert (await answered(private, "GET", "/metrics")).status == 200
+    assert (await answered(private, "GET", "/healthz/live")).status == 200
+    assert (await answered(private, "GET", "/healthz/ready")).status == 503
+    assert (await answered(private)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/channels/hook/events"), ("GET", "/channels/hook/"), ("POST", "/channels/hook/say")],
+)
+async def test_a_page_answers_to_its_own_names_alone(method: str, path: str) -> None:
+    whole = Whole(public=["gateway.test"])
+    assert (await answered(whole.app, method, path)).status in (200, 202)
+    rebound = ((b"host", b"evil.example:8080"), (b"content-type", b"application/json"))
+    refused = await answered(whole.app, method, path, headers=rebound)
+    assert (refused.status, refused.json) == (421, {"error": "wrong_host"})
+    assert whole.refused == {("hook", "wrong_host"): 1}
+    assert len(whole.channel.seen) <= 1
+    # What is no page has no names of its own.
+    assert (await answered(whole.app, "GET", "/healthz/live", headers=rebound)).status == 200
+
+
+async def test_a_channel_for_programs_answers_to_any_name() -> None:
+    whole = Whole(public=["other.test"])
+    assert (await answered(whole.app)).status == 421
+    webhooks = Whole(public=["other.test"], kind="hmac")
+    assert (await answered(webhooks.app)).status == 202
 
 
 @pytest.mark.parametrize("forwarded", [b"198.51.100.1", b"6.6.6.6, 198.51.100.1"])

@@ -49,7 +49,7 @@ ALL_CHANNELS = [
 
 
 def test_every_channel_reaches_the_gateway() -> None:
-    made = render.gateway(deployment(channels=ALL_CHANNELS), PLACES, host="127.0.0.1", port=8080)
+    made = render.gateway(deployment(channels=ALL_CHANNELS), PLACES, host="127.0.0.1", port=8080, health_port=9090)
     assert made.channels == (
         settings.WebChannel(name="page", secret=Path("/s/support-page-session"), title="Help"),
         settings.HmacChannel(name="any", secret=Path("/s/any-key"), reply_url="http://127.0.0.1:9/r"),
@@ -62,7 +62,7 @@ def test_every_channel_reaches_the_gateway() -> None:
 
 def test_the_gateway_gets_its_address_and_limits() -> None:
     spec = {"gateway": {"limits": {"bodyBytes": 4096, "jsonDepth": 8}}, "logLevel": "debug"}
-    made = render.gateway(deployment(**spec), PLACES, host="0.0.0.0", port=8123)
+    made = render.gateway(deployment(**spec), PLACES, host="0.0.0.0", port=8123, health_port=9090)
     assert (made.host, made.port, made.log_level) == ("0.0.0.0", 8123, "debug")
     assert made.limits == settings.Limits(body_bytes=4096, json_depth=8)
     assert (made.namespace, made.name, made.nats) == ("default", "support", PLACES.nats)

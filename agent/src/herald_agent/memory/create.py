@@ -8,14 +8,21 @@ from herald_agent.memory.vectors import MilvusVectors, Vectors
 from herald_agent.memory.writer import Writer
 from herald_contracts import settings
 from herald_contracts.subjects import Names
+from herald_runtime.secrets import SecretFolder
 
 
 async def create_memory(memory: settings.Memory, pool: Pool, names: Names) -> Memory:
-    """The memory of the deployment `names`. Connects to nothing yet; the caller keeps and closes `pool`."""
+    """The memory of the deployment `names`. Connects to nothing yet; the caller keeps and closes `pool`.
+
+    Raises ConfigurationError where the credentials are missing.
+    """
+    secret = SecretFolder(memory.credentials) if memory.credentials is not None else None
+    if secret is not None:
+        secret.get("token")  # now, and not at the first recall
     return StoredMemory(
         Facts(pool),
         TritonEmbedder(memory.embedder_url, memory.embedder),
-        MilvusVectors(memory.milvus_uri, names),
+        MilvusVectors(memory.milvus_uri, names, secret),
         seconds=memory.recall_seconds,
         limit=memory.recall_limit,
     )

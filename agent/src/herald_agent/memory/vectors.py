@@ -27,8 +27,9 @@ import grpc
 
 from herald_agent.memory.choosing import checked
 from herald_agent.memory.embedding import Vector, wanted
-from herald_contracts.errors import TemporaryError
+from herald_contracts.errors import ConfigurationError, TemporaryError
 from herald_contracts.subjects import Names
+from herald_runtime.secrets import SecretFolder
 
 T = TypeVar("T")
 
@@ -89,8 +90,10 @@ def collection_name(names: Names, space: str) -> str:
 class MilvusVectors:
     """Vectors in a Milvus server, or in Milvus Lite as a server."""
 
-    def __init__(self, uri: str, names: Names) -> None:
+    def __init__(self, uri: str, names: Names, secret: SecretFolder | None = None) -> None:
+        """`secret` holds `token`, which is read for each connection; without one Milvus is asked without."""
         self._uri = uri
+        self._secret = secret
         self._names = names
         self._tenant = f"{names.namespace}/{names.name}"
         self._client: Any = None
@@ -186,8 +189,13 @@ class MilvusVectors:
 
     async def _connect(self) -> None:
         pymilvus = await asyncio.to_thread(_pymilvus)
+        try:
+            token = self._secret.get("token").decode() if self._secret is not None else ""
+        except (ConfigurationError, UnicodeDecodeError):
+            raise VectorsUnavailable("the token for Milvus cannot be read") from None
         client = pymilvus.AsyncMilvusClient(
             uri=self._uri,
+            token=token,
             timeout=2,  # also how long pymilvus tries to connect again when a call finds the connection broken
             dedicated=True,  # else its connection stays open after close()
             grpc_options={"grpc.enable_http_proxy": 0},

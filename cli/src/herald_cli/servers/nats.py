@@ -11,9 +11,8 @@ from pathlib import Path
 from herald_cli.servers.probes import LOOPBACK, http_ok
 from herald_cli.servers.program import File, Program, python_bin
 from herald_contracts.errors import ConfigurationError
+from herald_contracts.streams import MAX_PAYLOAD
 
-# A message may hold 200,000 characters of up to 4 bytes, and JSON escapes on top.
-MAX_PAYLOAD = 4 * 2**20
 # For what is not one of our streams, such as the probe of `herald doctor`.
 _SPARE = 16 * 2**20
 # A stream whose file could not be written once gives that error for ever, without an acknowledgement and with a healthy

@@ -26,7 +26,7 @@ def gateway(folder: Path, value: settings.GatewaySettings, needs: tuple[str, ...
         needs,
         ready=ready,
         address=f"http://{f'[{host}]' if ':' in host else host}:{value.port}",
-        port=value.port,
+        ports=(value.port, value.health_port),
         drain=value.drain_seconds,
     )
 
@@ -45,7 +45,7 @@ def agent(folder: Path, name: str, value: settings.AgentSettings, needs: tuple[s
         needs,
         ready=ready,
         address=f"http://{value.health_host}:{value.health_port}",
-        port=value.health_port,
+        ports=(value.health_port,),
         drain=value.drain_seconds,
     )
 
@@ -59,7 +59,7 @@ def _service(
     *,
     ready: Callable[[], Awaitable[bool]],
     address: str,
-    port: int,
+    ports: tuple[int, ...],
     drain: float,
 ) -> Program:
     file = folder / f"{name}.json"
@@ -71,7 +71,7 @@ def _service(
         ready=ready,
         needs=needs,
         address=address,
-        ports=(port,),
+        ports=ports,
         start_seconds=120,
         stop_seconds=drain + _GRACE,
     )

@@ -26,7 +26,7 @@ class Places:
 
     `secrets` holds one folder per Secret. `connections` is how many database connections all workers may use
     together. `milvus_uri` may be empty only where memory is off, `triton` (host:port) only where neither memory
-    nor the model needs it.
+    nor the model needs it. `embedder` is where the embedder runs when that is another Triton.
     """
 
     nats: settings.Nats
@@ -34,12 +34,23 @@ class Places:
     secrets: Path
     triton: str
     milvus_uri: str
+    embedder: str = ""
+    milvus_credentials: Path | None = None
     connections: int = 100
     chat_template: Path | None = None
 
 
-def gateway(deployment: AgentDeployment, places: Places, *, host: str, port: int) -> settings.GatewaySettings:
-    """What the gateway is given; it listens on `host` and `port`."""
+def gateway(
+    deployment: AgentDeployment,
+    places: Places,
+    *,
+    host: str,
+    port: int,
+    health_port: int,
+    health_host: str = "127.0.0.1",
+    public_hosts: tuple[str, ...] = (),
+) -> settings.GatewaySettings:
+    """What the gateway is given. Its page answers to the names in `public_hosts`, to all where there are none."""
     spec = deployment.spec
     return settings.GatewaySettings(
         namespace=deployment.metadata.namespace,
@@ -47,6 +58,10 @@ def gateway(deployment: AgentDeployment, places: Places, *, host: str, port: int
         nats=places.nats,
         host=host,
         port=port,
+        health_host=health_host,
+        health_port=health_port,
+        public_hosts=public_hosts,
+        trusted_proxies=spec.gateway.trusted_proxies,
         channels=tuple(_channel(channel, deployment, places.secrets) for channel in spec.channels),
         limits=settings.Limits.model_validate(spec.gateway.limits.model_dump()),
         log_level=spec.log_level,
@@ -74,7 +89,8 @@ def agent(deployment: AgentDeployment, places: Places, *, health_port: int) -> s
         ),
         memory=settings.Memory(
             milvus_uri=places.milvus_uri,
-            embedder_url=places.triton,
+            embedder_url=places.embedder or places.triton,
+            credentials=places.milvus_credentials,
             embedder=EMBEDDER,
             recall_seconds=memory.recall_milliseconds / 1_000,
         )
@@ -102,7 +118,7 @@ def revision(deployment: AgentDeployment) -> str:
     every running deployment a new revision. Scale, ports, limits and secrets are left out on purpose.
     """
     spec = deployment.spec
-    shapes = {
+    shapes: dict[str, object] = {
         "instructions": instructions(deployment),
         "model": spec.inference.model,
         "backend": spec.inference.backend,
@@ -114,6 +130,12 @@ def revision(deployment: AgentDeployment) -> str:
         "memory": spec.agent.memory.enabled,
         "recallMilliseconds": spec.agent.memory.recall_milliseconds if spec.agent.memory.enabled else None,
     }
+    # What most deployments do not say must not be in the list, or it would have changed their revision.
+    if spec.inference.gpu is not None:
+        shapes["llmapi"] = {"gpus": spec.inference.gpu.count, "maxBatchSize": spec.inference.max_batch_size}
+    images = {"agent": spec.images.agent, "inference": spec.images.inference}
+    if any(images.values()):
+        shapes["images"] = images
     text = json.dumps(shapes, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     digest = base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()
     return f"v1-{digest[:12]}"

@@ -1,18 +1,26 @@
 """What of the Milvus adapter needs no Milvus."""
 
 import asyncio
+import base64
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from herald_agent.memory.create import create_memory
 from herald_agent.memory.embedding import EmbedderUnavailable, TritonEmbedder
 from herald_agent.memory.vectors import MilvusVectors, VectorsUnavailable, _mapped, collection_name
+from herald_contracts import settings
+from herald_contracts.errors import ConfigurationError
 from herald_contracts.identity import user_key
 from herald_contracts.subjects import Names
+from herald_runtime.secrets import SecretFolder
 
 _label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 
@@ -82,3 +90,50 @@ async def test_an_embedder_that_is_away_is_a_temporary_error() -> None:
     with pytest.raises(EmbedderUnavailable, match="UNAVAILABLE"):
         await embedder.embed(["a"], query=True)
     await embedder.close()
+
+
+class Listening(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """A Milvus that says yes to everything, and remembers who asked: an empty answer is a good one."""
+
+    def __init__(self) -> None:
+        self.tokens: set[str] = set()
+
+    def service(self, details: Any) -> Any:
+        for key, value in details.invocation_metadata or ():
+            if key == "authorization":
+                self.tokens.add(base64.b64decode(value).decode())
+
+        async def yes(*_: object) -> bytes:
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(yes)
+
+
+@pytest.mark.parametrize("token", ["root:Milvus", "an-api-key", None])
+async def test_the_token_goes_with_the_calls(tmp_path: Path, token: str | None) -> None:
+    listening, server = Listening(), grpc.aio.server()
+    server.add_generic_rpc_handlers((listening,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    (tmp_path / "token").write_text(f"{token}\n")
+    secret = SecretFolder(tmp_path) if token is not None else None
+    vectors = MilvusVectors(f"http://127.0.0.1:{port}", Names("a", "b"), secret)
+    try:
+        await vectors.connect()
+    finally:
+        await vectors.close()
+        await server.stop(None)
+    assert listening.tokens == ({token} if token is not None else set())
+
+
+async def test_a_token_that_is_gone_is_a_temporary_error(tmp_path: Path) -> None:
+    vectors = MilvusVectors("http://127.0.0.1:1", Names("a", "b"), SecretFolder(tmp_path))
+    with pytest.raises(VectorsUnavailable, match="token"):
+        await vectors.connect()
+    await vectors.close()
+
+
+async def test_credentials_without_a_token_are_refused_at_the_start(tmp_path: Path) -> None:
+    asked = settings.Memory(milvus_uri="http://127.0.0.1:1", embedder_url="127.0.0.1:1", credentials=tmp_path)
+    with pytest.raises(ConfigurationError, match="'token' is missing"):
+        await create_memory(asked, None, Names("a", "b"))  # type: ignore[arg-type]

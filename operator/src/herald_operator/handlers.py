@@ -1,0 +1,87 @@
+"""kopf's part: watching. Events fill an index and wake the queue; everything else happens there.
+
+No change handlers on our own resource: they would copy its whole spec into an annotation, which has room for 256 KiB
+in all. No kopf finalizer, daemon or peering either (docs/adr/0007).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import kopf
+
+from herald_contracts.resources.v1alpha1 import GROUP, KIND, PLURAL, VERSION
+from herald_operator.build.naming import SELECTOR
+from herald_operator.cluster import KINDS, compact
+from herald_operator.queueing import Key, Queue
+from herald_operator.store import Store, owner_of
+
+_LABELS = dict(SELECTOR)
+INDEX = "herald_children"
+
+
+class Children:
+    """kopf's index, once there is one: what the watches know, by deployment."""
+
+    def __init__(self) -> None:
+        self._index: Mapping[Any, Iterable[bytes]] = {}
+
+    def filled_by(self, index: Mapping[Any, Iterable[bytes]]) -> None:
+        self._index = index
+
+    def __call__(self, key: Key) -> Iterable[bytes]:
+        return tuple(self._index.get(key, ()))
+
+
+def register(registry: kopf.OperatorRegistry, queue: Queue, store: Store, children: Children, namespaces: bool) -> None:
+    """Everything that kopf is told to do. `namespaces`: only some are watched, and nothing is listed cluster-wide."""
+
+    @kopf.on.startup(registry=registry)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.watching.server_timeout = 300
+        settings.watching.client_timeout = 310
+        settings.watching.connect_timeout = 30
+        settings.watching.chunk_size = 500
+        settings.networking.request_timeout = 60
+        settings.posting.enabled = False  # Events are ours, on transitions
+        settings.scanning.disabled = namespaces
+        settings.peering.standalone = True
+        settings.persistence.finalizer = f"{GROUP}/unused"
+        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+        wanted = ",".join(f"{key}={value}" for key, value in SELECTOR.items())
+        for name, kind in KINDS.items():
+            if kind.watched and name != KIND:
+                group, _slash, version = kind.api_version.rpartition("/")
+                settings.watching.label_selectors[group, version, kind.plural] = wanted
+
+    @kopf.on.login(registry=registry)
+    async def login(**given: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+
+    async def index(body: kopf.Body, **_: Any) -> dict[Key, bytes] | None:
+        owner = owner_of(body)
+        return {owner: compact(body)} if owner is not None else None
+
+    async def child(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+        owner = owner_of(body)
+        if owner is None:
+            return
+        if event["type"] == "DELETED":
+            store.removed(owner, str(body["kind"]), str(body["metadata"]["name"]))
+        queue.add(owner)
+
+    for name, kind in KINDS.items():
+        if kind.watched and name != KIND:
+            group, _slash, version = kind.api_version.rpartition("/")
+            kopf.index(group, version, kind.plural, id=INDEX, registry=registry, labels=_LABELS)(index)
+            kopf.on.event(group, version, kind.plural, registry=registry, labels=_LABELS)(child)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def resource(event: kopf.RawEvent, body: kopf.Body, **given: Any) -> None:
+        children.filled_by(given[INDEX])
+        key = (str(body["metadata"]["namespace"]), str(body["metadata"]["name"]))
+        if event["type"] == "DELETED":
+            store.gone(key)
+        else:
+            store.see(dict(body))
+        queue.add(key)

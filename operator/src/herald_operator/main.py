@@ -1,0 +1,168 @@
+"""The operator's process: stand by, lead, end when the lease is lost."""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+
+import kopf
+from aiohttp import web
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient
+
+from herald_contracts.errors import ConfigurationError, HeraldError, TemporaryError
+from herald_operator import handlers, health
+from herald_operator.build.context import DefaultImages
+from herald_operator.cluster import Cluster
+from herald_operator.health import Health
+from herald_operator.lease import Lease
+from herald_operator.messenger import Messenger
+from herald_operator.queueing import Key, Queue
+from herald_operator.reconciler import Reconciler
+from herald_operator.store import Store
+from herald_runtime import logs, process
+
+LEASE = "herald-operator"
+_APIS_AGAIN = 60.0  # seconds
+log = logs.get("operator")
+
+
+class Ended(TemporaryError):
+    """A part of the process is gone: another process begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`namespaces` empty: all. `lease_namespace` is the operator's own."""
+
+    images: DefaultImages
+    namespaces: tuple[str, ...]
+    lease_namespace: str
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's own address is not known before it runs
+    health_port: int = 8081
+    metrics_port: int = 9090
+    workers: int = 8
+
+
+async def serve(options: Options, stop: asyncio.Event) -> None:
+    """Run until `stop` is set. Raises LeaseLost, ConfigurationError, or what ended a part of it."""
+    try:
+        await config.load_config()  # type: ignore[no-untyped-call]
+    except config.ConfigException as e:
+        raise ConfigurationError(
+            f"there is no cluster to talk to ({e})", hint="run it in a pod, or set KUBECONFIG"
+        ) from None
+    async with ApiClient() as client:
+        operator = Operator(options, client)
+        runners = await _listening(operator.health, options)
+        try:
+            await operator.run(stop)
+        finally:
+            for runner in runners:
+                await runner.cleanup()
+
+
+class Operator:
+    """One process: it leads, or it waits for its turn."""
+
+    def __init__(self, options: Options, client: ApiClient) -> None:
+        self._options = options
+        holder = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{secrets.token_hex(3)}"
+        self._lease = Lease(client, options.lease_namespace, LEASE, holder)
+        self._cluster = Cluster(client, self._lease.guard)
+        children = handlers.Children()
+        self._store = Store(children)
+        self._apis: frozenset[str] = frozenset()
+        self.queue = Queue(self._look, options.workers)
+        self.health = Health(lambda: self.queue.waiting)
+        self._reconciler = Reconciler(self._cluster, self._store, Messenger(), options.images, lambda: self._apis)
+        self._registry = kopf.OperatorRegistry()
+        handlers.register(self._registry, self.queue, self._store, children, bool(options.namespaces))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        acquiring = asyncio.create_task(self._lease.acquire(), name="acquire")
+        self.health.state = "standing by"
+        try:
+            await asyncio.wait({stopping, acquiring}, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                return
+            acquiring.result()
+            await self._lead(stopping)
+        finally:
+            for task in (stopping, acquiring):
+                task.cancel()
+            await asyncio.gather(stopping, acquiring, return_exceptions=True)
+            await self._lease.release()
+
+    async def _lead(self, stopping: "asyncio.Task[bool]") -> None:
+        self._apis = await self._cluster.served()
+        ended = asyncio.Event()
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=self._registry,
+                standalone=True,
+                clusterwide=not self._options.namespaces,
+                namespaces=self._options.namespaces,
+                stop_flag=ended,
+            ),
+            name="watches",
+        )
+        tasks: list[asyncio.Task[None]] = [
+            watching,
+            asyncio.create_task(self._lease.keep(), name="lease"),
+            asyncio.create_task(self.queue.run(), name="queue"),
+            asyncio.create_task(self._follow_apis(), name="apis"),
+        ]
+        self.health.state = "leading"
+        process.settled()
+        try:
+            done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                if not task.cancelled():
+                    task.result()
+                raise Ended(f"{task.get_name()} ended by itself")
+        finally:
+            self.health.state = "stopping"
+            ended.set()
+            for task in tasks[1:]:
+                task.cancel()
+            await asyncio.gather(*tasks[1:], return_exceptions=True)
+            await asyncio.wait({watching}, timeout=5)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _look(self, key: Key) -> float | None:
+        try:
+            return await self._reconciler.reconcile(key)
+        finally:
+            self.health.looked()
+
+    async def _follow_apis(self) -> None:
+        """APIs may be installed later: whoever wants one is looked at again then."""
+        while True:
+            await asyncio.sleep(_APIS_AGAIN)
+            try:
+                served = await self._cluster.served()
+            except HeraldError as e:
+                log.warning("cannot ask which APIs there are", problem=str(e))
+                continue
+            if served != self._apis:
+                log.info("other APIs are served", apis=sorted(served))
+                self._apis = served
+                for key in self._store.deployments():
+                    self.queue.add(key)
+
+
+async def _listening(health_: Health, options: Options) -> list[web.AppRunner]:
+    try:
+        return await health.serve(health_, options.host, options.health_port, options.metrics_port)
+    except OSError as e:
+        raise ConfigurationError(f"cannot listen ({e.strerror})", path="--health-port, --metrics-port") from None
+
+
+def quiet() -> None:
+    """kopf's own words only where they matter."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)

@@ -1,0 +1,117 @@
+"""May this resource be carried out? Its spec, and what it refers to. Pure.
+
+The API server refuses most of what is wrong; what is left (references, a resource older than a rule) is said here, with
+the field's path and the fix.
+"""
+
+import base64
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from herald_contracts.resources.parse import InvalidResource, Problem, explain, with_instructions
+from herald_contracts.resources.v1alpha1 import AgentDeployment
+from herald_operator.build.naming import Object
+from herald_operator.build.secrets import Wanted, wanted
+from herald_operator.planning.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why nothing is done: `reason` for machines, `message` for people."""
+
+    reason: str
+    message: str
+
+
+def parse(resource: Object) -> AgentDeployment | Refusal:
+    """The resource as a model. Its instructions may still be elsewhere."""
+    metadata = resource["metadata"]
+    document = {
+        "apiVersion": resource.get("apiVersion"),
+        "kind": resource.get("kind"),
+        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
+        "spec": resource.get("spec"),
+    }
+    try:
+        return AgentDeployment.model_validate(document)
+    except ValidationError as e:
+        return Refusal("InvalidSpec", _sentence(explain(e, AgentDeployment)))
+
+
+def referenced(deployment: AgentDeployment) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the Secrets and of the ConfigMaps that have to be read."""
+    reference = deployment.spec.instructions_from
+    texts = frozenset({reference.name}) if reference is not None else frozenset[str]()
+    return frozenset(w.name for w in wanted(deployment)), texts
+
+
+def resolve(deployment: AgentDeployment, seen: Observed) -> AgentDeployment | Refusal:
+    """The deployment with its instructions in place, once all that it refers to is there."""
+    reference = deployment.spec.instructions_from
+    if reference is not None:
+        text = (seen.texts.get(reference.name) or {}).get(reference.key)
+        if text is None:
+            problem = Problem(
+                "spec.instructionsFrom",
+                f"there is no ConfigMap {reference.name!r} with the key {reference.key!r}",
+                f"kubectl -n {deployment.metadata.namespace} create configmap {reference.name} "
+                f"--from-file={reference.key}=FILE",
+            )
+            return Refusal("ReferenceMissing", str(problem))
+        try:
+            deployment = with_instructions(deployment, text)
+        except InvalidResource as e:
+            return Refusal("InvalidSpec", str(e))
+    problems = [
+        p for w in wanted(deployment) if w.made != "always" and (p := _missing(w, deployment, seen)) is not None
+    ]
+    return Refusal("ReferenceMissing", _sentence(problems)) if problems else deployment
+
+
+def digests(seen: Observed, key: bytes) -> Mapping[str, str]:
+    """A digest of each Secret that was read: keyed, because it stands where more people may read than the Secret."""
+    return {name: _digest(data, key) for name, data in seen.secrets.items() if data is not None}
+
+
+def _digest(data: Mapping[str, bytes], key: bytes) -> str:
+    made = hmac.new(key, digestmod="sha256")
+    for name in sorted(data):
+        for part in (name.encode(), data[name]):
+            made.update(len(part).to_bytes(8) + part)
+    return made.hexdigest()[:16]
+
+
+def _missing(want: Wanted, deployment: AgentDeployment, seen: Observed) -> Problem | None:
+    data = seen.secrets.get(want.name)
+    absent = [key for key in want.keys if not (data or {}).get(key)]
+    if not absent:
+        return None
+    there = (
+        f"the Secret {want.name!r} has no key {absent[0]!r}"
+        if data is not None
+        else f"there is no Secret {want.name!r}"
+    )
+    values = " ".join(f"--from-literal={key}=..." for key in want.keys)
+    return Problem(
+        want.path, there, f"kubectl -n {deployment.metadata.namespace} create secret generic {want.name} {values}"
+    )
+
+
+def _sentence(problems: list[Problem]) -> str:
+    shown = "; ".join(str(p) for p in problems[:5])
+    return shown if len(problems) <= 5 else f"{shown}; and {len(problems) - 5} more"
+
+
+def decoded(body: Object | None) -> dict[str, bytes] | None:
+    """The values of a Secret; None where there is none."""
+    if body is None:
+        return None
+    return {key: base64.b64decode(value) for key, value in (body.get("data") or {}).items()}
+
+
+def command_names() -> tuple[str, ...]:
+    """Annotations by which people ask for something once."""
+    return ("promote", "abort", "retry", "rollback-to")

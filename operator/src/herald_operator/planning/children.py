@@ -1,0 +1,203 @@
+"""The whole set of children that a deployment should have at this moment, in the order in which they are made. Pure.
+
+What waits for something else is left out until then, but not taken away where it exists: `keep` says what may stay.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from herald_operator.build import (
+    gateway,
+    history,
+    inference,
+    migration,
+    milvus,
+    nats,
+    network,
+    postgres,
+    routing,
+    scaling,
+    workers,
+)
+from herald_operator.build.context import Context
+from herald_operator.build.naming import REVISION, Object
+from herald_operator.build.settings import session_secret
+from herald_operator.build.shape import Shape
+from herald_operator.planning import readiness
+from herald_operator.planning.observed import Key, Observed
+from herald_operator.planning.rollout import Decision
+
+OPTIONAL = ("HTTPRoute", "ScaledObject", "TriggerAuthentication", "PodMonitor")
+# Of these kinds we remove what is not wanted any more. A volume or a Secret is never removed by a change of the spec.
+PRUNED = frozenset(
+    {
+        "Deployment", "StatefulSet", "ReplicaSet", "Job", "Service", "ConfigMap", "ControllerRevision", "NetworkPolicy",
+        "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress", *OPTIONAL,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many pods one child should have; set apart from the rest, because an autoscaler may own it."""
+
+    kind: str
+    name: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """`make` in order; `keep` may stay though it is not made now."""
+
+    make: tuple[Object, ...]
+    keep: frozenset[Key]
+    scale: tuple[Scale, ...]
+
+
+def operator_secret(context: Context) -> str:
+    """Name of the Secret with the key that digests of other Secrets are made with."""
+    return context.owner.child("operator")
+
+
+def secrets(context: Context, seen: Observed) -> tuple[Object, ...]:
+    """The Secrets that Herald makes up: those that are missing, or whose rendered parts have changed."""
+    owner, made = context.owner, []
+    keep_forever = context.deployment.spec.deletion_policy == "Retain"
+
+    def add(name: str, component: str, rendered: dict[str, str], *, owned: bool = True) -> None:
+        there = seen.secrets.get(name) or {}
+        if any(there.get(key) != value.encode() for key, value in rendered.items()):
+            data = {key: base64.b64encode(value.encode()).decode() for key, value in rendered.items()}
+            made.append(owner.object("Secret", "v1", name, component, {"type": "Opaque", "data": data}, owned=owned))
+
+    def kept(name: str, key: str) -> str:
+        there = (seen.secrets.get(name) or {}).get(key)
+        return there.decode() if there else hashlib.sha256(f"{seen.entropy}/{name}/{key}".encode()).hexdigest()[:48]
+
+    add(operator_secret(context), "operator", {"key": kept(operator_secret(context), "key")})
+    if nats.managed(context) is not None:
+        name = owner.child("nats")
+        add(name, nats.COMPONENT, nats.credentials(context, kept(name, "password")))
+    if postgres.managed(context) is not None:
+        name = owner.child("postgres")
+        # Whoever keeps the data needs the password that opens it.
+        rendered = postgres.credentials(context, kept(name, "password"))
+        add(name, postgres.COMPONENT, rendered, owned=not keep_forever)
+    for channel in context.deployment.spec.channels:
+        if channel.web is not None:
+            name = session_secret(context.deployment, channel.name)
+            add(name, gateway.COMPONENT, {"session-key": kept(name, "session-key")})
+    return tuple(made)
+
+
+def servers(context: Context, *, stopped: bool) -> tuple[Object, ...]:
+    """What does not depend on any revision."""
+    owner = context.owner
+    count = 0 if stopped else None
+    account = owner.object("ServiceAccount", "v1", owner.name, "account", {"automountServiceAccountToken": False})
+    return (
+        account,
+        *network.objects(context),
+        *nats.objects(context, replicas=count),
+        *postgres.objects(context, replicas=0 if stopped else 1),
+        *milvus.objects(context, replicas=0 if stopped else 1),
+        *inference.cache(context),
+    )
+
+
+def gateways(context: Context, apis: frozenset[str]) -> tuple[Object, ...]:
+    return (
+        *gateway.objects(context),
+        *scaling.gateways(context),
+        *_served(routing.routes(context), apis),
+        *_served(routing.monitors(context), apis),
+    )
+
+
+def of_revisions(context: Context, seen: Observed, decision: Decision, *, database_ready: bool) -> Children:
+    """Revisions, their models, their migration and their workers."""
+    make: list[Object] = []
+    keep: set[Key] = set()
+    scale: list[Scale] = []
+    shapes = {name: r.shape for name, r in decision.revisions.items()}
+    make += [history.to_object(context, r) for r in decision.revisions.values() if r.shape is not None]
+    keep |= {("ControllerRevision", context.owner.child(name)) for name in decision.revisions}
+    for name in decision.running:
+        shape = shapes.get(name)
+        if shape is None:
+            # Nobody knows how it was made, but it may be the one that answers.
+            keep |= {(kind, workers.name(context, name)) for kind in ("ReplicaSet", "ConfigMap")}
+            keep |= {key for key in seen.children if key[0] in ("Deployment", "Service") and "-inference-" in key[1]}
+            continue
+        for unit in inference.units(context, shape):
+            make += inference.objects(context, unit)
+            scale.append(Scale("Deployment", unit.name, unit.replicas))
+        settings, crew = workers.objects(context, name, shape)
+        make.append(settings)
+        job = migration.name(context, shape)
+        keep.add(("Job", job))
+        if not readiness.job(seen, job).ready:
+            if database_ready:
+                make += migration.objects(context, name, shape)
+            if seen.child("ReplicaSet", workers.name(context, name)) is None:
+                continue
+        make.append(crew)
+        scale += _crew_size(context, seen, decision, name)
+    if decision.active and context.deployment.spec.agent.autoscaling is not None:
+        make += _served(scaling.agents(context, decision.active, keda="ScaledObject" in seen.apis), seen.apis)
+    if context.deployment.spec.agent.most > 1:
+        make.append(workers.budget(context))
+    return Children(tuple(make), frozenset(keep), tuple(dict.fromkeys(scale)))
+
+
+def crew_size(context: Context, seen: Observed, active: str) -> int:
+    """How many workers a revision needs before it may take over."""
+    agent = context.deployment.spec.agent
+    if agent.autoscaling is None:
+        return agent.least
+    running = seen.child("ReplicaSet", workers.name(context, active)) if active else None
+    now = int(running["spec"].get("replicas") or 0) if running is not None else 0
+    return min(max(agent.least, now), agent.most)
+
+
+def _crew_size(context: Context, seen: Observed, decision: Decision, name: str) -> Iterable[Scale]:
+    crew = workers.name(context, name)
+    if context.deployment.spec.agent.autoscaling is None:
+        return [Scale("ReplicaSet", crew, context.deployment.spec.agent.least)]
+    if name == decision.candidate:
+        return [Scale("ReplicaSet", crew, crew_size(context, seen, decision.active))]
+    body = seen.child("ReplicaSet", crew)
+    now = int(body["spec"].get("replicas") or 0) if body is not None else 0
+    least = context.deployment.spec.agent.least
+    return [Scale("ReplicaSet", crew, least)] if now < least else []
+
+
+def unused(seen: Observed, wanted: Iterable[Object], keep: frozenset[Key]) -> tuple[Object, ...]:
+    """Children that nobody wants any more, workers first."""
+    names = {(o["kind"], o["metadata"]["name"]) for o in wanted} | keep
+    gone = [b for key, b in seen.children.items() if key[0] in PRUNED and key not in names and not _leaving(b)]
+    return tuple(sorted(gone, key=lambda b: (b["kind"] != "ReplicaSet", b["kind"], b["metadata"]["name"])))
+
+
+def outdated_pods(
+    context: Context, seen: Observed, name: str, shape: Shape, *, all_at_once: bool
+) -> tuple[Object, ...]:
+    """Workers that began with other settings than today's: the next one to be replaced, or all of them."""
+    digest = workers.settings_digest(context, workers.render(context, name, shape))
+    pods = seen.pods_with(context.owner.selector(workers.COMPONENT, **{REVISION: name}))
+    old = [p for p in pods if (p["metadata"].get("annotations") or {}).get("herald.dev/settings") != digest]
+    old = sorted((p for p in old if not _leaving(p)), key=lambda p: str(p["metadata"]["name"]))
+    if all_at_once:
+        return tuple(old)
+    return tuple(old[:1]) if old and not any(_leaving(p) for p in pods) else ()
+
+
+def _served(objects: tuple[Object, ...], apis: frozenset[str]) -> tuple[Object, ...]:
+    return tuple(o for o in objects if o["kind"] not in OPTIONAL or o["kind"] in apis)
+
+
+def _leaving(body: Object) -> bool:
+    return bool(body["metadata"].get("deletionTimestamp"))

@@ -1,0 +1,189 @@
+"""One deployment, one pass: look, plan, carry out. Each pass may be the first or the tenth: it does what is missing."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from herald_contracts.errors import HeraldError, PermanentError
+from herald_contracts.resources.v1alpha1 import AgentDeployment
+from herald_operator.build import nats
+from herald_operator.build.context import Context, DefaultImages
+from herald_operator.build.naming import FINALIZER, Object, owner
+from herald_operator.cluster import Cluster, NameTaken, Refused
+from herald_operator.messenger import Messenger
+from herald_operator.planning import accepting, children, plan
+from herald_operator.planning.accepting import Refusal
+from herald_operator.planning.difference import differs, stamped
+from herald_operator.planning.observed import Observed
+from herald_operator.planning.plan import Plan
+from herald_operator.planning.status import differs as status_differs
+from herald_operator.queueing import Key
+from herald_operator.store import Store
+from herald_runtime import logs
+
+RESYNC = 60.0  # seconds: Secrets are asked for, not watched; and nothing is trusted for ever
+_AFTER_REFUSAL = 30.0
+log = logs.get("reconciler")
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """`reconcile` is the queue's work. `apis` are the optional kinds that the cluster serves."""
+
+    cluster: Cluster
+    store: Store
+    messenger: Messenger
+    images: DefaultImages
+    apis: Callable[[], frozenset[str]]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    writes: int = field(default=0)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one deployment closer to its spec; after how many seconds to look again. Raises HeraldError."""
+        resource = self.store.resource(key)
+        if resource is None:
+            self.messenger.forget(key)
+            return None
+        found, pods = self.store.children(key, resource["metadata"]["uid"])
+        seen = Observed(resource, self.now(), found, pods, apis=self.apis())
+        if seen.deleting is not None:
+            return await self._carry_out(key, seen, plan.deleting(seen))
+        deployment = accepting.parse(resource)
+        if isinstance(deployment, Refusal):
+            return await self._carry_out(key, seen, plan.refused(seen, deployment))
+        return await self._accepted(key, seen, deployment)
+
+    async def _accepted(self, key: Key, seen: Observed, deployment: AgentDeployment) -> float | None:
+        uid = seen.resource["metadata"]["uid"]
+        paused = deployment.spec.paused
+        seen = await self._read(seen, deployment, uid)
+        resolved = accepting.resolve(deployment, seen)
+        if isinstance(resolved, Refusal):
+            return await self._carry_out(key, seen, plan.refused(seen, resolved))
+        restart = seen.annotations.get("herald.dev/restart", "")
+        context = Context(resolved, uid, self.images, restart=restart)
+        if not paused:
+            seen = await self._make_secrets(context, seen)
+        hidden = (seen.secrets.get(children.operator_secret(context)) or {}).get("key", b"")
+        context = replace(context, secrets=accepting.digests(seen, hidden))
+        login = seen.secrets.get(context.nats_secret) if context.nats_secret is not None else None
+        if plan.messaging_ready(context, seen).ready and not (resolved.spec.suspend and nats.managed(context)):
+            pods = seen.pods_with(context.owner.selector(nats.COMPONENT))
+            incarnation = ",".join(sorted(str(p["metadata"]["uid"]) for p in pods))
+            seen = replace(seen, messaging=await self.messenger.look(context, login, incarnation))
+        decided = plan.held(context, seen) if paused else plan.make(context, seen)
+        try:
+            return await self._carry_out(key, seen, decided, context, login)
+        except HeraldError:
+            self.messenger.forget(key)
+            raise
+
+    async def _read(self, seen: Observed, deployment: AgentDeployment, uid: str) -> Observed:
+        """The Secrets and ConfigMaps that the deployment refers to, and those that we make."""
+        mine = owner(deployment, uid)
+        secret_names, text_names = accepting.referenced(deployment)
+        names = {*secret_names, mine.child("nats"), mine.child("postgres"), mine.child("operator")}
+        found: dict[str, dict[str, bytes] | None] = {}
+        for name in sorted(names):
+            body = await self.cluster.get("Secret", mine.namespace, name)
+            found[name] = accepting.decoded(body)
+        texts: dict[str, dict[str, str] | None] = {}
+        for name in sorted(text_names):
+            body = await self.cluster.get("ConfigMap", mine.namespace, name)
+            texts[name] = dict(body.get("data") or {}) if body is not None else None
+        return replace(seen, secrets=found, texts=texts, entropy=secrets.token_hex(32))
+
+    async def _make_secrets(self, context: Context, seen: Observed) -> Observed:
+        """First of all, because the digests of pods count them in."""
+        made = dict(seen.secrets)
+        for wanted in children.secrets(context, seen):
+            name = wanted["metadata"]["name"]
+            answer = await self.cluster.apply(wanted, new=made.get(name) is None)
+            made[name] = accepting.decoded(answer)
+            self.writes += 1
+        return replace(seen, secrets=made)
+
+    async def _carry_out(
+        self,
+        key: Key,
+        seen: Observed,
+        decided: Plan,
+        context: Context | None = None,
+        login: Mapping[str, bytes] | None = None,
+    ) -> float | None:
+        resource, said = seen.resource, decided.status
+        refusals: list[PermanentError] = []
+        if decided.finalizer is True:
+            resource = await self._finalizers(resource, [*seen.finalizers, FINALIZER])
+        for wanted in decided.make:
+            kind, name = wanted["kind"], wanted["metadata"]["name"]
+            ready = stamped(wanted)
+            live = seen.child(kind, name)
+            why = differs(ready, live)
+            if not why:
+                continue
+            log.debug("applying", deployment="/".join(key), child=f"{kind}/{name}", because=why)
+            try:
+                answer = await self.cluster.apply(ready, new=live is None)
+            except (Refused, NameTaken) as e:
+                refusals.append(type(e)(f"{kind} {name}: {e}"))
+                continue
+            self.writes += 1
+            self.store.wrote(key, answer)
+        await self._scale(key, seen, decided)
+        for live in decided.delete:
+            await self.cluster.delete(live)
+            self.writes += 1
+        if decided.record is not None and context is not None and not refusals:
+            await self.messenger.switch(context, login, seen.messaging, decided.record)
+            log.info("record written", deployment="/".join(key), active=decided.record.active)
+        if decided.consume:
+            names = tuple(f"herald.dev/{name}" for name in decided.consume)
+            resource = self._noted(await self.cluster.patch_metadata(resource, drop=names), resource)
+        if refusals:
+            said = plan.with_refusals(seen, said, [str(e) for e in refusals])
+        await self._say(resource, said)
+        if decided.finalizer is False:
+            left = [name for name in seen.finalizers if name != FINALIZER]
+            current = self.store.resource(key) or resource
+            await self._finalizers(current, left)
+            return None
+        if seen.deleting is not None:
+            return decided.again
+        again = [RESYNC * (0.9 + 0.2 * secrets.randbelow(1_000) / 1_000)]
+        again += [decided.again] if decided.again is not None else []
+        again += [_AFTER_REFUSAL] if refusals else []
+        # What was just written about the rollout is a reason to look again, and no watch tells of it.
+        again += [0.0] if decided.record is not None and not refusals else []
+        return max(0.05, min(again))
+
+    async def _scale(self, key: Key, seen: Observed, decided: Plan) -> None:
+        made = self.store.children(key, seen.resource["metadata"]["uid"])[0]
+        for scale in decided.scale:
+            live = made.get((scale.kind, scale.name))
+            if live is None or int(live["spec"].get("replicas", 1)) == scale.replicas:
+                continue
+            await self.cluster.scale(scale.kind, seen.resource["metadata"]["namespace"], scale.name, scale.replicas)
+            self.writes += 1
+
+    async def _finalizers(self, resource: Object, names: list[str]) -> Object:
+        answer = await self.cluster.patch_metadata(resource, finalizers=names)
+        self.writes += 1
+        return self._noted(answer, resource)
+
+    async def _say(self, resource: Object, said: Object) -> None:
+        live = resource.get("status") or {}
+        if not said or not status_differs(said, live):
+            return
+        answer = await self.cluster.patch_status(resource, said)
+        self.writes += 1
+        self._noted(answer, resource)
+        for kind, reason, message in plan.news(said, live):
+            await self.cluster.event(resource, kind, reason, message)
+
+    def _noted(self, answer: Object | None, resource: Object) -> Object:
+        if answer is None:
+            return resource
+        self.store.see(answer)
+        return answer
