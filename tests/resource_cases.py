@@ -59,7 +59,7 @@ CASES = (
     Case(
         "a name of 41 characters",
         {"metadata.name": "a" * 41},
-        "metadata.name may have at most 40 characters",
+        "metadata.name: Too long: may not be more than 40 bytes",
         models="metadata.name",
     ),
     Case(

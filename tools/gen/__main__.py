@@ -7,10 +7,9 @@ from pathlib import Path
 import yaml
 
 from herald_contracts.resources.v1alpha1 import GROUP, PLURAL
-from tools.gen import crd
+from tools.gen import argocd, crd
 
 ROOT = Path(__file__).parents[2]
-_HEADER = "# Written by `make gen` from contracts/src/herald_contracts/resources: change it there.\n"
 
 
 def outputs() -> dict[str, str]:
@@ -18,6 +17,7 @@ def outputs() -> dict[str, str]:
     return {
         f"crds/{GROUP}_{PLURAL}.yaml": _yaml(crd.definition()),
         f"charts/herald-crds/templates/{PLURAL}.yaml": _template(_yaml(crd.definition(crd.KEEP))),
+        "manifests/argocd/argocd-cm.yaml": _yaml(argocd.config_map(), "manifests/argocd/health.lua"),
     }
 
 
@@ -26,14 +26,23 @@ def stale(root: Path = ROOT) -> list[str]:
     return [path for path, text in outputs().items() if not (root / path).exists() or (root / path).read_text() != text]
 
 
-def _yaml(document: object) -> str:
-    # No anchors: two places that happen to hold the same list are still two places.
-    class _Plain(yaml.SafeDumper):
-        def ignore_aliases(self, data: object) -> bool:
-            return True
+class _Plain(yaml.SafeDumper):
+    """Long texts as they are written, and no anchors: two places that happen to hold the same list stay two places."""
 
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _text(dumper: _Plain, data: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+
+_Plain.add_representer(str, _text)
+
+
+def _yaml(document: object, source: str = "contracts/src/herald_contracts/resources") -> str:
     text: str = yaml.dump(document, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
-    return _HEADER + text
+    return f"# Written by `make gen` from {source}: change it there.\n{text}"
 
 
 def _template(text: str) -> str:

@@ -94,7 +94,6 @@ class AgentDeployment(Resource):
     """An agent in a team's chat, with everything that it needs to run."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("self.metadata.name.size() <= 40", "metadata.name may have at most 40 characters"),
         Rule(
             "self.metadata.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
             "metadata.name: lower-case letters, digits and '-'",

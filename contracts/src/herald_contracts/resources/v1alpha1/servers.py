@@ -34,7 +34,9 @@ DEFAULT_VOLUME = Volume(size="10Gi")
 class ManagedNats(Resource):
     """A NATS server with JetStream of the deployment's own."""
 
-    replicas: Literal[1, 3] = Field(default=1, description="3 keeps every message three times and survives a node")
+    replicas: Literal[1, 3] = Field(
+        default=1, description="3 keeps every message three times and survives a node; it stays what it is for life"
+    )
     storage: Volume = Field(default=DEFAULT_VOLUME, description="of each server")
     resources: Resources | None = Field(default=None, description="of each server's container")
 
@@ -170,9 +172,11 @@ KEPT = (
         "data does not move by itself: dump it, create the deployment anew with the other database, restore it",
     ),
     *_kept("agent.memory.milvus", "vectors do not move: create the deployment anew with the other Milvus"),
+    # Seen with nats-server 2.15: three servers that begin on the disk of a single one know none of its streams, and
+    # remove them as orphans. The other way there is no majority.
     Rule(
-        "self.?messaging.nats.managed.replicas.orValue(1) >= oldSelf.?messaging.nats.managed.replicas.orValue(1)",
-        "NATS would lose its majority on the way to fewer servers: create the deployment anew",
+        "self.?messaging.nats.managed.replicas.orValue(1) == oldSelf.?messaging.nats.managed.replicas.orValue(1)",
+        "one NATS server's messages are lost on three, and the reverse: drain, then create the deployment anew",
         ".messaging.nats",
     ),
 )
