@@ -63,9 +63,10 @@ class Post:
 class Receiver:
     """`async with Receiver(secret) as receiver:` and let a channel post to `receiver.url`."""
 
-    def __init__(self, secret: bytes = b"", *, standard: str = "") -> None:
+    def __init__(self, secret: bytes = b"", *, standard: str = "", host: str = "127.0.0.1") -> None:
         """`secret` is that of an `hmac` channel, `standard` (whsec_...) that of a `standardWebhooks` channel."""
         self._secret = secret
+        self._host = host
         self._standard = standard
         self.posts: list[Post] = []
         self.mood = Mood()
@@ -88,10 +89,10 @@ class Receiver:
         app.router.add_post("/replies", self._post)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         self._port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self._port}/replies"
+        self.url = f"http://{self._host}:{self._port}/replies"
 
     async def close(self) -> None:
         """Refuse connections from now on."""

@@ -96,11 +96,20 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         return _there(await self._write("PATCH", path, wanted, query, "application/apply-patch+yaml"))
 
-    async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
-        """Set how many pods there should be, whatever an apply says about everything else."""
-        path = f"{_path(kind, namespace, name)}/scale"
+    async def scale(self, live: Object, replicas: int) -> Object:
+        """Set how many pods there should be, whatever an apply says of the rest; the result is how it is then."""
+        metadata = live["metadata"]
+        path = f"{_path(live['kind'], metadata['namespace'], metadata['name'])}/scale"
         query = {"fieldManager": f"{FIELD_MANAGER}-scale"}
-        await self._write("PATCH", path, {"spec": {"replicas": replicas}}, query, "application/merge-patch+json")
+        body = {"spec": {"replicas": replicas}}
+        answer = _there(await self._write("PATCH", path, body, query, "application/merge-patch+json"))
+        version = answer["metadata"]["resourceVersion"]
+        generation = int(metadata.get("generation") or 0) + 1
+        return {
+            **live,
+            "metadata": {**metadata, "resourceVersion": version, "generation": generation},
+            "spec": {**live["spec"], "replicas": replicas},
+        }
 
     async def delete(self, live: Object) -> None:
         """Remove exactly this object, and what it owns after it; one that is gone or another by now is no error."""

@@ -24,6 +24,7 @@ from herald_runtime import logs
 
 RESYNC = 60.0  # seconds: Secrets are asked for, not watched; and nothing is trusted for ever
 _AFTER_REFUSAL = 30.0
+_AT_ONCE = 0.05
 log = logs.get("reconciler")
 
 
@@ -112,7 +113,7 @@ class Reconciler:
         context: Context | None = None,
         login: Mapping[str, bytes] | None = None,
     ) -> float | None:
-        resource, said = seen.resource, decided.status
+        resource, said, writes = seen.resource, decided.status, self.writes
         refusals: list[PermanentError] = []
         if decided.finalizer is True:
             resource = await self._finalizers(resource, [*seen.finalizers, FINALIZER])
@@ -143,7 +144,11 @@ class Reconciler:
             resource = self._noted(await self.cluster.patch_metadata(resource, drop=names), resource)
         if refusals:
             said = plan.with_refusals(seen, said, [str(e) for e in refusals])
-        await self._say(resource, said)
+        if self.writes == writes or refusals or seen.deleting is not None:
+            await self._say(resource, said)
+        else:
+            # What was said is about the time before these writes: look once more, then say it.
+            return _AT_ONCE
         if decided.finalizer is False:
             left = [name for name in seen.finalizers if name != FINALIZER]
             current = self.store.resource(key) or resource
@@ -155,8 +160,8 @@ class Reconciler:
         again += [decided.again] if decided.again is not None else []
         again += [_AFTER_REFUSAL] if refusals else []
         # What was just written about the rollout is a reason to look again, and no watch tells of it.
-        again += [0.0] if decided.record is not None and not refusals else []
-        return max(0.05, min(again))
+        again += [_AT_ONCE] if decided.record is not None and not refusals else []
+        return min(again)
 
     async def _scale(self, key: Key, seen: Observed, decided: Plan) -> None:
         made = self.store.children(key, seen.resource["metadata"]["uid"])[0]
@@ -164,7 +169,7 @@ class Reconciler:
             live = made.get((scale.kind, scale.name))
             if live is None or int(live["spec"].get("replicas", 1)) == scale.replicas:
                 continue
-            await self.cluster.scale(scale.kind, seen.resource["metadata"]["namespace"], scale.name, scale.replicas)
+            self.store.wrote(key, await self.cluster.scale(live, scale.replicas))
             self.writes += 1
 
     async def _finalizers(self, resource: Object, names: list[str]) -> Object:
