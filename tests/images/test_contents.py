@@ -20,7 +20,7 @@ SERVERS = {
 }
 BUILDING = {"pip", "uv", "setuptools", "wheel", "hatchling", "pytest", "mypy", "ruff"}
 NEEDED = {
-    "operator": {"herald-operator", "herald-contracts", "herald-runtime", "nats-py"},
+    "operator": {"herald-operator", "herald-contracts", "herald-runtime", "nats-py", "kopf", "kubernetes"},
     "gateway": {"herald-gateway", "herald-contracts", "herald-runtime", "starlette", "uvicorn", "aiohttp"},
     "agent": {"herald-agent", "herald-contracts", "herald-runtime", "psycopg", "tritonclient", "pymilvus"},
     "cli": {"herald-cli", "herald-operator", "herald-gateway", "herald-agent", "click"},

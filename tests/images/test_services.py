@@ -85,6 +85,7 @@ def servers(unpacked: Mapping[str, Unpacked], tmp_path_factory: pytest.TempPathF
         "POSTGRES_USER": "herald",
         "POSTGRES_DB": "herald",
         "POSTGRES_PASSWORD_FILE": "/etc/herald/postgres/password",
+        "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --locale=C.UTF-8",
         "PGDATA": "/var/lib/postgresql/data/pgdata",
     }
     empty = ("/tmp", "/var/run/postgresql", "/var/lib/postgresql/data")
@@ -144,6 +145,9 @@ def test_the_operator_starts(unpacked: Mapping[str, Unpacked]) -> None:
     with pod(unpacked["operator"], arguments=("--help",)) as operator:
         assert operator.ended() == 0
         assert "--image-gateway" in operator.log
+    # What it imports only once it leads.
+    with pod(unpacked["operator"], command=("python3", "-c", "import herald_operator.main")) as operator:
+        assert operator.ended() == 0, operator.log
 
 
 def test_the_command_works_without_the_servers_of_one_machine(unpacked: Mapping[str, Unpacked]) -> None:

@@ -85,6 +85,7 @@ def _one(target: Target, engine: Engine, chosen: base.Base, cache: Path, source:
         part.replace(archive)
         print(f"  built {name} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         _drop_old(target, engine, archive)
+        engine.tidy()
     os.utime(archive)
     return Image(target.name, name, archive, archive.stat().st_size)
 

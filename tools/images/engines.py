@@ -14,6 +14,7 @@ from pathlib import Path
 from tools.images import steps
 from tools.images.trouble import Trouble
 
+_MOST_LAYERS = 200  # four builds of everything, 8 GB
 INSTALL = ("apt-get", "install", "--yes", "--no-install-recommends", "buildah", "mmdebstrap")
 
 
@@ -89,6 +90,14 @@ class Engine:
         """Remove names of images, and what only they needed."""
         for name in names:
             subprocess.run([*self.command, "rmi", name], check=False, capture_output=True)
+
+    def tidy(self) -> None:
+        """Throw away the layers between, once there are many: they are a cache, and grow by gigabytes a day."""
+        if self.kind != "buildah":
+            return  # the others' storage is not ours
+        names = steps.output([*self.command, "images", "--all", "--format", "{{.Name}}"]).split("\n")
+        if names.count("<none>") > _MOST_LAYERS:
+            steps.run([*self.command, "rmi", "--prune"], "throwing away old layers")
 
 
 def find(cache: Path, *, install: bool = False) -> Engine:
