@@ -42,8 +42,13 @@ gen: .venv/.dev ## Write what is generated from the models: the CRD, and its cha
 clean: ## Remove what make made (the state folder of a demo stays)
 	rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+##@ Ship it
+.PHONY: images
+images: ## Build all images into archives (buildah, podman or docker): docs/images.md
+	@$(PYTHON) -m tools.images build
+
 ##@ Prove it
-.PHONY: check lint types arch layout generated test test-unit test-integration chaos bench
+.PHONY: check lint types arch layout generated test test-unit test-integration test-images chaos bench
 check: lint types arch layout generated ## Everything that needs no server: what CI runs first
 	@$(UV) lock --check --quiet
 
@@ -70,6 +75,9 @@ test-unit: .venv/.dev ## Seconds, no server
 
 test-integration: .venv/.dev ## Against real servers, each from its package
 	$(BIN)/pytest tests/integration tests/chaos -q
+
+test-images: .venv/.dev ## What is in the images, and how they run (root, buildah, mmdebstrap, runc)
+	$(BIN)/pytest tests/images -q
 
 chaos: .venv/.dev ## The long round of kill tests (CHAOS_SECONDS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/pytest tests/chaos -q -s

@@ -13,7 +13,7 @@ python3 -m compileall -q -x '/(test|tests|lib2to3|site-packages)/' \
 # Of an image of Docker's python: its own pip. Debian's python3 has none.
 rm -rf /usr/local/lib/python3.*/site-packages/* /usr/local/lib/python3.*/ensurepip /usr/lib/python3.*/ensurepip \
     /usr/share/python-wheels /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/bin/pydoc* /usr/local/include \
-    /usr/local/lib/python3.*/test
+    /usr/local/lib/python3.*/test /usr/bin/su /usr/sbin/runuser
 # Their scripts are for systems that go on living; the list of packages stays, for scanners.
 gone=
 for package in apt libapt-pkg6.0 gpgv debian-archive-keyring adduser login passwd mount e2fsprogs logsave perl-base \

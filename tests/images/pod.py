@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.images.unpacked import Unpacked
@@ -30,7 +30,6 @@ class Pod:
     folder: Path
     pid: int
     process: subprocess.Popen[bytes]
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def log(self) -> str:
@@ -79,6 +78,10 @@ class Pod:
     def must_run(self) -> None:
         assert self.process.poll() is None, f"ended with {self.process.returncode}\n{self.log}"
 
+    def ended(self, seconds: float = _SECONDS) -> int:
+        """The exit status of what ends by itself."""
+        return self.process.wait(timeout=seconds)
+
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
         """Signal its first process, as kubelet does, and wait for its exit status."""
         subprocess.run(["runc", "kill", self.id, str(int(number))], check=True, capture_output=True)
@@ -95,8 +98,13 @@ def pod(
     environment: Mapping[str, str] | None = None,
     empty: Sequence[str] = ("/tmp",),
     mounts: Mapping[str, Path] | None = None,
+    beside: Pod | None = None,
+    capabilities: Sequence[str] = (),
 ) -> Iterator[Pod]:
-    """Start the image with a pod's `command` and `args`; `empty` are its emptyDirs, `mounts` its other volumes."""
+    """Start the image with a pod's `command` and `args`; `empty` are its emptyDirs, `mounts` its other volumes.
+
+    `beside` is one whose network it shares, as containers of one pod do.
+    """
     entrypoint = list(command or image.config.get("Entrypoint") or ())
     default = () if command else image.config.get("Cmd") or ()
     process = {
@@ -105,7 +113,7 @@ def pod(
         "env": [f"{k}={v}" for k, v in {**image.environment, **(environment or {})}.items()],
         "cwd": image.config.get("WorkingDir") or "/",
         "noNewPrivileges": True,
-        "capabilities": {},
+        "capabilities": {kind: list(capabilities) for kind in ("bounding", "effective", "permitted")},
     }
     with tempfile.TemporaryDirectory(prefix="herald-pod-") as made:
         folder = Path(made)
@@ -114,14 +122,15 @@ def pod(
             place.mkdir()
             os.chown(place, user, user)
             place.chmod(0o777)
-        specification = _specification(image.root, process, {**binds, **(mounts or {})})
+        network = {"type": "network", **({"path": f"/proc/{beside.pid}/ns/net"} if beside else {})}
+        specification = _specification(image.root, process, {**binds, **(mounts or {})}, network)
         (folder / "config.json").write_text(json.dumps(specification))
         name = f"herald-test-{secrets.token_hex(4)}"
         with (folder / "log").open("wb") as log:
             run = ["runc", "run", "--bundle", made, "--pid-file", str(folder / "pid"), name]
             child = subprocess.Popen(run, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            yield Pod(name, folder, _started(folder, child), child, image.environment)
+            yield Pod(name, folder, _started(folder, child), child)
         finally:
             subprocess.run(["runc", "delete", "--force", name], check=False, capture_output=True)
             child.wait(timeout=30)
@@ -138,7 +147,9 @@ def _started(folder: Path, child: subprocess.Popen[bytes]) -> int:
         time.sleep(0.02)
 
 
-def _specification(root: Path, process: Mapping[str, object], binds: Mapping[str, Path]) -> Mapping[str, object]:
+def _specification(
+    root: Path, process: Mapping[str, object], binds: Mapping[str, Path], network: Mapping[str, str]
+) -> Mapping[str, object]:
     mounts: list[dict[str, object]] = [
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]},
@@ -155,7 +166,7 @@ def _specification(root: Path, process: Mapping[str, object], binds: Mapping[str
         "process": process,
         "mounts": mounts,
         "linux": {
-            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")],
+            "namespaces": [network, *({"type": kind} for kind in ("pid", "ipc", "uts", "mount"))],
             "maskedPaths": _MASKED,
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.images import base, engines
+from tools.images import base, engines, table
 from tools.images.building import build, cache_folder
 from tools.images.targets import TARGETS
 from tools.images.trouble import Trouble
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     building.add_argument("--source", default="unknown", metavar="URL", help="label org.opencontainers.image.source")
     building.add_argument("--install", action="store_true", help="as root: install buildah and mmdebstrap")
     commands.add_parser("list", help="targets, and the archives that are there")
+    commands.add_parser("document", help="write the table of docs/images.md from what was built")
     commands.add_parser("clean", help="throw away archives, layers and the base")
     chosen = parser.parse_args(arguments)
     try:
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"{image.name}  {image.size / 1e6:.0f} MB  {image.archive}")
             case "list":
                 _list()
+            case "document":
+                table.write(build())
             case _:
                 _clean()
     except Trouble as e:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("contracts", "runtime", "operator", "gateway", "agent", "cli")
+# Not the root's pyproject.toml: what of it reaches an image is in the lock, the rest is about tests and style.
 _SHARED = (
     "images/build",
     "tools/get_uv.py",
-    "pyproject.toml",
     "uv.lock",
     *(f"{package}/pyproject.toml" for package in _PACKAGES),
 )
