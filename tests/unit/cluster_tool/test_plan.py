@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tools.cluster import addons, cgroups, control_plane, mounts, network, node, packages, plan
+from tools.cluster import addons, cgroups, control_plane, mounts, network, nodes, packages, plan
 from tools.cluster.state import NODE_KINDS, Folder, NodeKind, Settings
 from tools.cluster.trouble import Trouble
 
@@ -45,7 +45,7 @@ def test_everything_that_runs_is_built(folder: Folder, kind: NodeKind) -> None:
 @pytest.mark.parametrize("settings", [NONE, replace(NONE, node="fake"), REAL])
 def test_nothing_listens_to_the_world(folder: Folder, settings: Settings) -> None:
     assert not [word for word in words(folder, settings) if "0.0.0.0" in word]
-    assert node.kubelet_config(folder)["address"] == control_plane.NODE_ADDRESS
+    assert nodes.kubelet_config(folder)["address"] == control_plane.NODE_ADDRESS
 
 
 def test_two_clusters_share_no_path_and_no_port(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_two_clusters_share_no_path_and_no_port(tmp_path: Path) -> None:
 
 
 def test_containerd_keeps_to_its_folders(folder: Folder) -> None:
-    config = tomllib.loads(node.containerd_config(folder))
+    config = tomllib.loads(nodes.containerd_config(folder))
     assert Path(config["root"]).is_relative_to(folder.root)
     for path in (config["state"], config["grpc"]["address"]):
         assert Path(path).is_relative_to(folder.run)
@@ -68,7 +68,7 @@ def test_containerd_keeps_to_its_folders(folder: Folder) -> None:
 
 def test_a_socket_has_a_short_path_however_deep_the_state_is(tmp_path: Path) -> None:
     deep = Folder(tmp_path.joinpath(*["deeper"] * 30))
-    config = tomllib.loads(node.containerd_config(deep))
+    config = tomllib.loads(nodes.containerd_config(deep))
     assert len(config["grpc"]["address"]) < 104
 
 
@@ -82,7 +82,7 @@ def test_a_folder_is_the_same_cluster_wherever_one_stands(tmp_path: Path, monkey
     ("resolvers", "forwards"), [("nameserver 192.0.2.1\n", True), ("", False), ("search example.org\n", False)]
 )
 def test_dns_asks_others_only_if_there_are_any(folder: Folder, resolvers: str, forwards: bool) -> None:
-    assert ("forward" in node.corefile(folder, resolvers)) is forwards
+    assert ("forward" in nodes.corefile(folder, resolvers)) is forwards
 
 
 def test_pods_get_addresses_of_the_range_that_is_let_out(folder: Folder) -> None:
