@@ -1,36 +1,32 @@
 """The charts on a real API server: install, upgrade, use, uninstall."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 import yaml
-from tools.cluster import Cluster, Trouble, start
+from tools.cluster import Cluster, Trouble
 
 from tests.cluster.rendering import CHARTS, render
 from tests.resource_documents import SMALLEST
 from tests.waiting import eventually_sync
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(300)
 
 SYSTEM = "herald-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:herald-operator"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One of our own, where the CRD is Helm's. The operator's namespace takes restricted pods only."""
-    made = start(tmp_path_factory.mktemp("charts"), node="none")
-    try:
-        for namespace in (SYSTEM, "team"):
-            made.kubectl("create", "namespace", namespace)
-        made.kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
-        made.helm("install", "herald-crds", str(CHARTS / "herald-crds"), "--namespace", SYSTEM)
-        made.kubectl("wait", "--for=condition=Established", "crd/agentdeployments.herald.dev", "--timeout=60s")
-        made.kubectl("apply", "--namespace", "team", "-f", "-", stdin=yaml.safe_dump(SMALLEST))
-        yield made
-    finally:
-        made.stop()
+def cluster(own_kubernetes: Cluster) -> Cluster:
+    """The CRD is Helm's here, and the operator's namespace takes restricted pods only."""
+    made = own_kubernetes
+    for namespace in (SYSTEM, "team"):
+        made.kubectl("create", "namespace", namespace)
+    made.kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
+    made.helm("install", "herald-crds", str(CHARTS / "herald-crds"), "--namespace", SYSTEM)
+    made.kubectl("wait", "--for=condition=Established", "crd/agentdeployments.herald.dev", "--timeout=60s")
+    made.kubectl("apply", "--namespace", "team", "-f", "-", stdin=yaml.safe_dump(SMALLEST))
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from herald_operator.__main__ import _parser
 from herald_operator.cluster import KINDS
 from tests.cluster.rendering import CHARTS, Object, Rejected, container, helm, named, operator, render
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(300)
 
 DIGEST = f"sha256:{'a' * 64}"
 

@@ -12,26 +12,22 @@ from typing import Any
 
 import pytest
 import yaml
-from tools.cluster import Cluster, start
+from tools.cluster import Cluster
 
 from tests.cluster.rendering import CHARTS, container, render
 from tests.resource_documents import SMALLEST
 from tests.waiting import eventually_sync
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(300)
 
 SYSTEM = "herald-system"
 TOKEN_SECONDS = 3_600
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = start(tmp_path_factory.mktemp("rights"), node="none")
-    try:
-        made.helm("install", "herald-crds", str(CHARTS / "herald-crds"), "-n", SYSTEM, "--create-namespace")
-        yield made
-    finally:
-        made.stop()
+def cluster(own_kubernetes: Cluster) -> Cluster:
+    own_kubernetes.helm("install", "herald-crds", str(CHARTS / "herald-crds"), "-n", SYSTEM, "--create-namespace")
+    return own_kubernetes
 
 
 @contextlib.contextmanager

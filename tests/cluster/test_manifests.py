@@ -11,8 +11,6 @@ from herald_contracts.resources.parse import parse
 from tests.cluster.deployments import Deployments
 from tests.resource_documents import changed
 
-pytestmark = pytest.mark.timeout(900)
-
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 FILES = sorted([*MANIFESTS.glob("*.yaml"), *(ROOT / "examples").glob("*.yaml")])
@@ -27,8 +25,8 @@ def test_there_are_manifests() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
-def test_it_is_taken(control_plane: Cluster, deployments: Deployments, path: Path) -> None:
-    control_plane.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", str(path))
+def test_it_is_taken(kubernetes: Cluster, deployments: Deployments, path: Path) -> None:
+    kubernetes.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", str(path))
     parse(documents(path.read_text()))
 
 
@@ -48,9 +46,9 @@ def test_production_is_what_it_says(deployments: Deployments) -> None:
         assert "a volume keeps its size" in deployments.refusal_of_change(larger)
 
 
-def test_kustomize_builds_it_and_follows_names(control_plane: Cluster, deployments: Deployments) -> None:
-    built = control_plane.kubectl("kustomize", str(MANIFESTS / "kustomize" / "base"))
-    control_plane.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", stdin=built)
+def test_kustomize_builds_it_and_follows_names(kubernetes: Cluster, deployments: Deployments) -> None:
+    built = kubernetes.kubectl("kustomize", str(MANIFESTS / "kustomize" / "base"))
+    kubernetes.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", stdin=built)
     made = {d["kind"]: d for d in documents(built)}
     name = made["ConfigMap"]["metadata"]["name"]
     assert name.startswith("support-instructions-")
