@@ -52,7 +52,7 @@ images: ## Build all images into archives (buildah, podman or docker): docs/imag
 	@$(PYTHON) -m tools.images build
 
 ##@ Prove it
-.PHONY: check lint types arch layout generated test test-unit test-integration test-images chaos bench
+.PHONY: check lint types arch layout generated test test-unit test-integration test-cluster test-images chaos bench
 check: lint types arch layout generated ## Everything that needs no server: what CI runs first
 	@$(UV) lock --check --quiet
 
@@ -82,6 +82,9 @@ test-integration: .venv/.dev ## Against real servers, each from its package
 
 test-images: .venv/.dev ## What is in the images, and how they run (root, buildah, mmdebstrap, runc)
 	$(BIN)/pytest tests/images -q
+
+test-cluster: .venv/.dev ## Against a real Kubernetes (`make cluster-build`, once)
+	$(BIN)/pytest tests/cluster -q
 
 chaos: .venv/.dev ## The long round of kill tests (CHAOS_SECONDS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/pytest tests/chaos -q -s
