@@ -93,6 +93,20 @@ def test_defaults_follow_their_parent(deployments: Deployments) -> None:
     assert spec["messaging"] == {"nats": {"managed": {"replicas": 1}}}
 
 
+@pytest.mark.parametrize("document", [SMALLEST, MANAGED, EXTERNAL], ids=["smallest", "managed", "external"])
+def test_what_git_holds_is_what_is_there(deployments: Deployments, document: dict[str, Any]) -> None:
+    """Argo CD merges Git's object into the live one and looks for a difference: defaults must make none."""
+    live = deployments.create(document, dry_run="All")["spec"]
+    assert _merged(live, document["spec"]) == live
+
+
+def _merged(live: Any, wanted: Any) -> Any:
+    """JSON merge patch, RFC 7386: a list is one value."""
+    if not isinstance(live, dict) or not isinstance(wanted, dict):
+        return wanted
+    return live | {name: _merged(live.get(name), value) for name, value in wanted.items()}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
