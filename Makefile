@@ -9,6 +9,10 @@ UV := $(shell command -v uv 2>/dev/null || echo .bootstrap/uv)
 BIN := .venv/bin
 STATE ?= .herald
 DEMO_FILE ?= examples/demo.yaml
+# auto is a real node for root and none for others; CLUSTER_FLAGS=--install installs the packages that it lacks.
+CLUSTER_STATE ?= .cluster
+CLUSTER_NODE ?= auto
+CLUSTER_FLAGS ?=
 # Only what Herald ships and tests with; a stranger's PYTHONPATH has no place in it.
 unexport PYTHONPATH
 # Triton's Python package needs NumPy 1, which has no wheels from 3.13 on: then uv finds or fetches a 3.12.
@@ -48,7 +52,7 @@ images: ## Build all images into archives (buildah, podman or docker): docs/imag
 	@$(PYTHON) -m tools.images build
 
 ##@ Prove it
-.PHONY: check lint types arch layout generated test test-unit test-integration test-images chaos bench
+.PHONY: check lint types arch layout generated test test-unit test-integration test-cluster test-images chaos bench
 check: lint types arch layout generated ## Everything that needs no server: what CI runs first
 	@$(UV) lock --check --quiet
 
@@ -79,11 +83,28 @@ test-integration: .venv/.dev ## Against real servers, each from its package
 test-images: .venv/.dev ## What is in the images, and how they run (root, buildah, mmdebstrap, runc)
 	$(BIN)/pytest tests/images -q
 
+test-cluster: .venv/.dev ## Against a real Kubernetes (`make cluster-build`, once)
+	$(BIN)/pytest tests/cluster -q
+
 chaos: .venv/.dev ## The long round of kill tests (CHAOS_SECONDS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/pytest tests/chaos -q -s
 
 bench: .venv/.bench ## Side-by-side ratios, written to benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks
+
+##@ A cluster on this machine
+.PHONY: cluster-up cluster-down cluster-status cluster-build
+cluster-up: .venv/.dev ## Start a Kubernetes (CLUSTER_NODE=auto|none|fake|real)
+	@$(BIN)/python -m tools.cluster up --state $(CLUSTER_STATE) --node $(CLUSTER_NODE) $(CLUSTER_FLAGS)
+
+cluster-down: .venv/.dev ## End it and remove all but its logs
+	@$(BIN)/python -m tools.cluster down --state $(CLUSTER_STATE)
+
+cluster-status: .venv/.dev ## What runs
+	@$(BIN)/python -m tools.cluster status --state $(CLUSTER_STATE)
+
+cluster-build: .venv/.dev ## Build all its programs, once (ten minutes on two cores)
+	@$(BIN)/python -m tools.cluster build
 
 # Environments. uv is fetched when the machine has none; --inexact lets the three live in one .venv.
 .bootstrap/uv:

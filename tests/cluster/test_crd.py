@@ -14,8 +14,6 @@ from tests.resource_documents import EXTERNAL, MANAGED, SMALLEST, STATUS, change
 from tests.resource_limits import limits
 from tests.waiting import eventually_sync
 
-pytestmark = pytest.mark.timeout(900)
-
 SCHEMA: dict[str, Any] = crd.definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 SAYS = {
     "maximum": "should be less than or equal to",
@@ -32,8 +30,8 @@ SAYS = {
 }
 
 
-def test_it_is_established_without_complaint(control_plane: Cluster, deployments: Deployments) -> None:
-    shown = control_plane.kubectl("get", "crd", crd.NAME, "-o", "json")
+def test_it_is_established_without_complaint(kubernetes: Cluster, deployments: Deployments) -> None:
+    shown = kubernetes.kubectl("get", "crd", crd.NAME, "-o", "json")
     conditions = {c["type"]: c["status"] for c in json.loads(shown)["status"]["conditions"]}
     assert conditions == {"NamesAccepted": "True", "Established": "True"}
 
@@ -95,6 +93,20 @@ def test_defaults_follow_their_parent(deployments: Deployments) -> None:
     assert spec["messaging"] == {"nats": {"managed": {"replicas": 1}}}
 
 
+@pytest.mark.parametrize("document", [SMALLEST, MANAGED, EXTERNAL], ids=["smallest", "managed", "external"])
+def test_what_git_holds_is_what_is_there(deployments: Deployments, document: dict[str, Any]) -> None:
+    """Argo CD merges Git's object into the live one and looks for a difference: defaults must make none."""
+    live = deployments.create(document, dry_run="All")["spec"]
+    assert _merged(live, document["spec"]) == live
+
+
+def _merged(live: Any, wanted: Any) -> Any:
+    """JSON merge patch, RFC 7386: a list is one value."""
+    if not isinstance(live, dict) or not isinstance(wanted, dict):
+        return wanted
+    return live | {name: _merged(live.get(name), value) for name, value in wanted.items()}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -115,10 +127,10 @@ def test_an_unknown_field_is_refused_when_asked_to_and_never_kept(
     assert (kept["spec"], kept.keys()) == (without["spec"], without.keys())
 
 
-def test_kubectl_refuses_an_unknown_field_by_itself(control_plane: Cluster, deployments: Deployments) -> None:
+def test_kubectl_refuses_an_unknown_field_by_itself(kubernetes: Cluster, deployments: Deployments) -> None:
     text = yaml.safe_dump(changed(SMALLEST, {"spec.agent": {"replica": 2}}))
     with pytest.raises(Trouble, match=r'unknown field \\?"spec.agent.replica'):
-        control_plane.kubectl("create", "-f", "-", stdin=text)
+        kubernetes.kubectl("create", "-f", "-", stdin=text)
 
 
 def test_status_and_spec_are_written_apart(deployments: Deployments) -> None:
@@ -133,25 +145,25 @@ def test_status_and_spec_are_written_apart(deployments: Deployments) -> None:
         assert after["metadata"]["generation"] == 2
 
 
-def test_it_is_scaled_by_its_workers(control_plane: Cluster, deployments: Deployments) -> None:
+def test_it_is_scaled_by_its_workers(kubernetes: Cluster, deployments: Deployments) -> None:
     with deployments.existing(SMALLEST):
         deployments.patch("support", {"status": STATUS}, subresource="status")
-        control_plane.kubectl("scale", "agd/support", "--replicas=5")
+        kubernetes.kubectl("scale", "agd/support", "--replicas=5")
         assert deployments.get("support")["spec"]["agent"]["replicas"] == 5
         scale = deployments.scale("support")
         assert scale["spec"] == {"replicas": 5}
         assert scale["status"] == {"replicas": 2, "selector": "app.kubernetes.io/component=agent"}
         with pytest.raises(Trouble, match="should be less than or equal to 32"):
-            control_plane.kubectl("scale", "agd/support", "--replicas=33")
+            kubernetes.kubectl("scale", "agd/support", "--replicas=33")
 
 
-def test_what_scales_itself_is_not_scaled_by_hand(control_plane: Cluster, deployments: Deployments) -> None:
+def test_what_scales_itself_is_not_scaled_by_hand(kubernetes: Cluster, deployments: Deployments) -> None:
     document = changed(SMALLEST, {"spec.agent": {"autoscaling": {"max": 5}}})
     with (
         deployments.existing(document),
         pytest.raises(Trouble, match="either replicas or autoscaling, not both"),
     ):
-        control_plane.kubectl("scale", "agd/support", "--replicas=5")
+        kubernetes.kubectl("scale", "agd/support", "--replicas=5")
 
 
 def test_columns(deployments: Deployments) -> None:
@@ -189,17 +201,17 @@ def test_columns_of_what_nobody_has_looked_at_yet(deployments: Deployments) -> N
         ("agd.status.conditions", "with the next step"),
     ],
 )
-def test_kubectl_explains(control_plane: Cluster, deployments: Deployments, field: str, words: str) -> None:
-    assert words in " ".join(control_plane.kubectl("explain", field).split())
+def test_kubectl_explains(kubernetes: Cluster, deployments: Deployments, field: str, words: str) -> None:
+    assert words in " ".join(kubernetes.kubectl("explain", field).split())
 
 
-def test_kubectl_knows_its_short_name_and_categories(control_plane: Cluster, deployments: Deployments) -> None:
+def test_kubectl_knows_its_short_name_and_categories(kubernetes: Cluster, deployments: Deployments) -> None:
     with deployments.existing(SMALLEST):
         for kind in ("agd", "agentdeployment", "herald", "all"):
-            assert "agentdeployment.herald.dev/support" in control_plane.kubectl("get", kind, "-o", "name")
+            assert "agentdeployment.herald.dev/support" in kubernetes.kubectl("get", kind, "-o", "name")
 
 
-def test_what_was_valid_once_may_stay(control_plane: Cluster, deployments: Deployments) -> None:
+def test_what_was_valid_once_may_stay(kubernetes: Cluster, deployments: Deployments) -> None:
     """Ratcheting: a limit that comes later is asked of what changes, and not of what is left alone."""
     looser = crd.definition()
     spec = looser["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
@@ -207,11 +219,11 @@ def test_what_was_valid_once_may_stay(control_plane: Cluster, deployments: Deplo
     spec["gateway"].pop("x-kubernetes-validations")
     document = changed(SMALLEST, {"spec.inference.maxTokens": 9_000, "spec.gateway": {"route": {"ingress": {}}}})
     assert "spec.inference.maxTokens" in deployments.refusal(document)
-    _install(control_plane, looser, deployments, until_taken=document)
+    _install(kubernetes, looser, deployments, until_taken=document)
     try:
         with deployments.existing(document):
             _install(
-                control_plane, crd.definition(), deployments, until_refused=document | {"metadata": {"name": "other"}}
+                kubernetes, crd.definition(), deployments, until_refused=document | {"metadata": {"name": "other"}}
             )
             assert deployments.patch("support", {"spec": {"suspend": True}})["spec"]["suspend"] is True
             with pytest.raises(Refused, match=r"spec\.inference\.maxTokens"):
@@ -220,7 +232,7 @@ def test_what_was_valid_once_may_stay(control_plane: Cluster, deployments: Deplo
                 deployments.patch("support", {"spec": {"gateway": {"replicas": 3}}})
             deployments.patch("support", {"spec": {"gateway": {"host": "a.example"}, "inference": {"maxTokens": 9}}})
     finally:
-        _install(control_plane, crd.definition(), deployments, until_refused=document)
+        _install(kubernetes, crd.definition(), deployments, until_refused=document)
 
 
 def _install(

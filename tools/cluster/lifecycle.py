@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from herald_cli.ports import Ports
-from tools.cluster import addons, binaries, control_plane, leftovers, network, packages, plan, teardown
-from tools.cluster import node as node_
+from tools.cluster import addons, binaries, control_plane, leftovers, network, nodes, packages, plan, teardown
 from tools.cluster.api import Object
 from tools.cluster.cluster import Cluster
 from tools.cluster.state import Folder, NodeKind, Settings
@@ -30,13 +29,8 @@ def start(state: Path, *, node: NodeKind = "none", install: bool = False, say: S
     built = {module: str(binaries.build(module)) for module in plan.modules(node)}
     with folder.alone() as lock:
         running = attach(folder.root)
-        if running is not None and running.ready():
-            if running.settings.node != node:
-                raise Trouble(
-                    f"a cluster with --node {running.settings.node} runs from {folder.root}",
-                    f"end it first: python -m tools.cluster down --state {folder.root}",
-                )
-            return running
+        if running is not None and not running.missing():
+            return _same(running, node)
         if folder.settings() is not None:
             say("cleaning up what an earlier start left ...")
         teardown.end(folder)
@@ -56,6 +50,17 @@ def attach(state: Path) -> Cluster | None:
     folder = Folder(state)
     settings = folder.settings()
     return Cluster(folder, settings) if settings is not None and folder.was_ready else None
+
+
+def _same(running: Cluster, kind: NodeKind) -> Cluster:
+    """The cluster that runs, if it is what was asked for; one that is only slow is not thrown away. Raises Trouble."""
+    folder, wanted = running.folder, running.settings.node
+    down = f"python -m tools.cluster down --state {folder.root}"
+    if wanted != kind:
+        raise Trouble(f"a cluster with --node {wanted} runs from {folder.root}", f"end it first: {down}")
+    api = running.api
+    folder.processes.wait("API server", lambda: control_plane.answers(api), running.programs)
+    return running
 
 
 def _choose(kind: NodeKind, built: dict[str, str]) -> Settings:
@@ -78,12 +83,12 @@ def _start(folder: Folder, settings: Settings, lock: int, say: Say) -> Cluster:
     if real:
         leftovers.claim(folder)
         network.up()
-        node_.prepare(folder, settings)
+        nodes.prepare(folder, settings)
         launch("containerd")
     launch("etcd", "kube-apiserver")
     if real:
-        processes.wait("containerd", lambda: node_.listens(folder), ["containerd"])
-        node_.load_pause(folder)
+        processes.wait("containerd", lambda: nodes.listens(folder), ["containerd"])
+        nodes.load_pause(folder)
     api = cluster.api
     processes.wait("API server", lambda: control_plane.answers(api), cluster.programs)
     say("API server ready")
@@ -97,7 +102,7 @@ def _start(folder: Folder, settings: Settings, lock: int, say: Say) -> Cluster:
         processes.wait("node", lambda: control_plane.has_node(api, name), cluster.programs)
         say(f"node {name} ready")
     if real:
-        processes.wait("DNS", node_.resolves, cluster.programs)
+        processes.wait("DNS", nodes.resolves, cluster.programs)
         say("DNS ready")
     folder.mark_ready()
     return cluster

@@ -1,4 +1,4 @@
-"""What is mounted below a folder, and how it is unmounted again."""
+"""What is mounted below a folder, and how it is mounted and unmounted."""
 
 import re
 import subprocess
@@ -18,6 +18,15 @@ def points(table: str) -> list[Path]:
     """Mount points of a table as proc_pid_mountinfo(5) gives it, where blanks and the like are in octal. Pure."""
     fields = (line.split() for line in table.splitlines())
     return [Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), field[4])) for field in fields if len(field) > 4]
+
+
+def bind(source: Path, target: Path) -> None:
+    """Let a folder be found at another place too; both are made."""
+    for path in (source, target):
+        path.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "--bind", "--", source, target], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Trouble(f"{target} cannot be mounted: {done.stderr.strip()}")
 
 
 def unmount(*folders: Path) -> None:

@@ -1,6 +1,6 @@
 """Which programs a cluster consists of, by the kind of its node, and which modules must be built for them."""
 
-from tools.cluster import control_plane, node
+from tools.cluster import control_plane, nodes
 from tools.cluster.processes import Program
 from tools.cluster.state import Folder, NodeKind, Settings
 
@@ -23,7 +23,7 @@ def programs(folder: Folder, settings: Settings) -> dict[str, Program]:
     if settings.node == "fake":
         made.append(_kwok(folder, settings))
     elif settings.node == "real":
-        made += node.programs(folder, settings)
+        made += nodes.programs(folder, settings)
     return {program.name: program for program in made}
 
 

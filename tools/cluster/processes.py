@@ -26,7 +26,7 @@ _SHELL = "/bin/sh"
 _LAUNCH = f"""
 read -r boot <{_BOOT}
 read -r stat </proc/$$/stat
-echo "$boot $stat" >"$1"
+echo "$boot $stat" >"$1" || exit
 shift
 cd /
 exec "$@" </dev/null
@@ -60,15 +60,18 @@ class Processes:
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 
-    def start(self, program: Program, lock: int) -> Process:
-        """Start it. `lock` is an open file that holds the state folder's lock. Its log is continued."""
+    def start(self, program: Program, lock: int) -> None:
+        """Start it; its record follows in a moment. `lock` is an open file with the state folder's lock.
+
+        Its log is continued. Whether it stays up, `wait` will see.
+        """
         self._records.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(parents=True, exist_ok=True)
         record = self._records / program.name
         record.unlink(missing_ok=True)
         path = os.environ.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         with self.log(program.name).open("ab") as log:
-            pid = os.posix_spawn(
+            os.posix_spawn(
                 _SHELL,
                 [_SHELL, "-c", _LAUNCH, _SHELL, str(record), *program.argv],
                 {"PATH": path, "HOME": os.environ.get("HOME", "/"), **program.environment, MARK: self._mark},
@@ -81,10 +84,6 @@ class Processes:
                 # A caller that ignores an interrupt, as a background job of a script does, is not imitated.
                 setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE],
             )
-        found = look_up(pid)
-        if found is None:
-            raise self.died(program.name)
-        return found
 
     def recorded(self) -> dict[str, Process]:
         """Every process that was started here and is not known to have gone, alive or not."""

@@ -60,6 +60,7 @@ class Folder:
         self.node = self.root / "node"
         # Short, since a socket's path has a hundred bytes at most.
         self.run = RUN / self.id
+        self.kubelet = self.run / "kubelet"
         self.processes = Processes(self.root, self.records, self.logs)
         self._settings = self.root / "cluster.json"
         self._ready = self.root / "ready"

@@ -8,7 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tools.cluster import cgroups, images, network, packages
+from tools.cluster import cgroups, images, mounts, network, packages
 from tools.cluster.control_plane import DNS_SERVICE, NODE_ADDRESS, NODE_NAME, PODS
 from tools.cluster.processes import Program
 from tools.cluster.state import Folder, Settings
@@ -24,6 +24,8 @@ def prepare(folder: Folder, settings: Settings) -> None:
     for path in (folder.node, folder.run, folder.node / "cni"):
         path.mkdir(parents=True, exist_ok=True)
     cgroups.make(folder.id)
+    # The kubelet makes sockets in its folder, whose paths must be short; what pods write there belongs on the disk.
+    mounts.bind(folder.node / "kubelet", folder.kubelet)
     (folder.node / "cni" / "herald.conflist").write_text(network.cni(f"herald-{folder.id}", folder.node / "addresses"))
     (folder.node / "containerd.toml").write_text(containerd_config(folder))
     (folder.node / "kubelet.json").write_text(json.dumps(kubelet_config(folder), indent=2))
@@ -40,7 +42,7 @@ def programs(folder: Folder, settings: Settings) -> list[Program]:
             settings.program("kubernetes", "kubelet"),
             f"--config={folder.node / 'kubelet.json'}",
             f"--kubeconfig={folder.client('kubelet')}",
-            f"--root-dir={folder.node / 'kubelet'}",
+            f"--root-dir={folder.kubelet}",
             f"--cert-dir={folder.pki}",
             f"--hostname-override={NODE_NAME}",
             f"--node-ip={NODE_ADDRESS}",
