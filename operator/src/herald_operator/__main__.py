@@ -11,15 +11,16 @@ from herald_operator.build.context import DefaultImages
 from herald_runtime import logs, metrics, process
 
 EXIT_FAILED = 70  # sysexits.h EX_SOFTWARE
-_IMAGES = {
-    "gateway": "the gateway",
-    "agent": "the workers and the migration",
-    "inference-cpu": "Triton on CPUs",
-    "inference-gpu": "Triton with TensorRT-LLM",
-    "nats": "the managed NATS",
-    "postgres": "the managed PostgreSQL",
-    "milvus": "the managed Milvus",
-}
+# Flag, default, whose image it is. The chart says all of them.
+_IMAGES = (
+    ("gateway", "herald/gateway", "the gateway"),
+    ("agent", "herald/agent", "the workers and the migration"),
+    ("inference-cpu", "herald/inference-cpu", "Triton on CPUs"),
+    ("inference-gpu", "nvcr.io/nvidia/tritonserver:25.12-trtllm-python-py3", "Triton with TensorRT-LLM"),
+    ("nats", "nats:2.15", "the managed NATS"),
+    ("postgres", "postgres:18", "the managed PostgreSQL"),
+    ("milvus", "milvusdb/milvus:v2.6.0", "the managed Milvus"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     quiet()
     images = DefaultImages(
-        **{name.replace("-", "_"): getattr(chosen, f"image_{name.replace('-', '_')}") for name in _IMAGES},
+        **{field: getattr(chosen, f"image_{field}") for field in (name.replace("-", "_") for name, _, _ in _IMAGES)},
         pull_secrets=_names(chosen.image_pull_secrets),
     )
     options = Options(
@@ -71,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics-port", type=int, default=9090, help="/metrics (9090)")
     parser.add_argument("--workers", type=int, default=8, help="deployments looked at at the same time (8)")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
-    for name, what in _IMAGES.items():
-        parser.add_argument(f"--image-{name}", default=f"herald/{name}:latest", metavar="IMAGE", help=f"of {what}")
+    for name, image, what in _IMAGES:
+        parser.add_argument(f"--image-{name}", default=image, metavar="IMAGE", help=f"of {what} ({image})")
     parser.add_argument("--image-pull-secrets", default="", metavar="A,B", help="of every pod that is made")
     return parser
 

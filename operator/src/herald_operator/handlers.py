@@ -1,7 +1,7 @@
 """kopf's part: watching. Events fill an index and wake the queue; everything else happens there.
 
 No change handlers on our own resource: they would copy its whole spec into an annotation, which has room for 256 KiB
-in all. No kopf finalizer, daemon or peering either (docs/adr/0007).
+in all. No kopf finalizer, daemon or peering either (docs/adr/0008).
 """
 
 from collections.abc import Iterable, Mapping

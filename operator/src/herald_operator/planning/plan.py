@@ -292,6 +292,7 @@ def _fields(context: Context, seen: Observed, parts: list[Part], decision: Decis
             {"name": c.name, "type": c.type, "callbackURL": gateway.callback_url(context, c.name)}
             for c in context.deployment.spec.channels
         ],
+        "channelNames": ", ".join(c.name for c in context.deployment.spec.channels),
         "components": list(components.values()),
         "replicas": int(((crew or {}).get("status") or {}).get("readyReplicas") or 0),
         "selector": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),

@@ -14,7 +14,7 @@ from herald_contracts.resources.v1alpha1.channels import Channel
 from herald_contracts.resources.v1alpha1.gateway import Gateway
 from herald_contracts.resources.v1alpha1.inference import Inference
 from herald_contracts.resources.v1alpha1.rollout import Images, Local, Rollout
-from herald_contracts.resources.v1alpha1.schema import ConfigMapKey, Label, Resource, Rule
+from herald_contracts.resources.v1alpha1.schema import ConfigMapKey, Label, NamespaceName, Resource, Rule
 from herald_contracts.resources.v1alpha1.servers import KEPT, Database, Messaging
 
 GROUP = "herald.dev"
@@ -85,7 +85,7 @@ class Metadata(Resource):
     """Of Kubernetes' own metadata, what Herald reads; labels and annotations are carried, not read."""
 
     name: Label
-    namespace: Label = "default"
+    namespace: NamespaceName = "default"
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
 
