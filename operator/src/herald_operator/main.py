@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 
 import kopf
@@ -13,7 +14,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient
 
 from herald_contracts.errors import ConfigurationError, HeraldError, TemporaryError
-from herald_operator import handlers, health
+from herald_operator import handlers, health, instruments
 from herald_operator.build.context import DefaultImages
 from herald_operator.cluster import Cluster
 from herald_operator.health import Health
@@ -135,10 +136,15 @@ class Operator:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _look(self, key: Key) -> float | None:
+        began, outcome = time.monotonic(), "failed"
         try:
-            return await self._reconciler.reconcile(key)
+            again = await self._reconciler.reconcile(key)
+            outcome = "done"
+            return again
         finally:
             self.health.looked()
+            instruments.passes.add(1, {"outcome": outcome})
+            instruments.pass_seconds.record(time.monotonic() - began)
 
     async def _follow_apis(self) -> None:
         """APIs may be installed later: whoever wants one is looked at again then."""
