@@ -160,6 +160,7 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
     wanted, made = revision(context.deployment), shape(context.deployment, context.images)
     crews: dict[str, Crew] = {}
     ready: set[str] = set()
+    waits: dict[str, str] = {}
     for name in {*revisions, wanted, active} - {""}:
         crew = workers.name(context, name)
         if seen.child("ReplicaSet", crew) is not None:
@@ -167,13 +168,19 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
             state = readiness.workload(seen, "ReplicaSet", crew, size, "are starting")
             crews[name] = Crew(state.ready, state.message)
         kept = revisions[name].shape if name in revisions else made if name == wanted else None
-        if kept is not None and database_ready and readiness.job(seen, migration.name(context, kept)).ready:
-            states = [
-                readiness.workload(seen, "Deployment", unit.name, unit.replicas, "")
-                for unit in inference.units(context, kept)
-            ]
-            if all(state.ready for state in states):
-                ready.add(name)
+        if kept is None:
+            continue
+        job = readiness.job(seen, migration.name(context, kept))
+        steps = [("the migration", job if database_ready else Readiness(False, "waits for the database"))]
+        for unit in inference.units(context, kept):
+            state = readiness.workload(seen, "Deployment", unit.name, unit.replicas, "is loading its models")
+            steps.append(("inference", state))
+        behind = [(part, state) for part, state in steps if not state.ready]
+        if not behind:
+            ready.add(name)
+        else:
+            part, state = next((step for step in behind if step[1].trouble), behind[0])
+            waits[name] = f"{part} {state.message}"
     notes = seen.annotations
     return decide(
         Seen(
@@ -186,6 +193,7 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
             known=seen.messaging.known and not spec.suspend,
             crews=crews,
             ready=frozenset(ready),
+            waits=waits,
             commands=Commands(
                 promote=f"{_ANNOTATION}promote" in notes,
                 abort=f"{_ANNOTATION}abort" in notes,
