@@ -18,10 +18,9 @@ from herald_cli.signing import Client
 from herald_cli.state import Snapshot, StateFolder
 from herald_contracts.errors import MalformedMessage, PermanentError, TemporaryError
 from herald_contracts.identity import conversation_id
-from herald_contracts.ledger import Row
+from herald_contracts.ledger import OPEN, Row
 from herald_contracts.messages import LiveUpdate
 
-_OPEN = frozenset({"waiting", "running", "replying"})
 _LOOK_SECONDS = 0.1
 _LAST_CALL_SECONDS = 10.0
 
@@ -146,7 +145,7 @@ async def _follow(db: Database, receiver: Receiver | None, sent: Sent) -> None:
             if reply.event == sent.event:
                 sent.reply, sent.answered = reply, sent.since()
         sent.row = await ledger.message(db, channel=sent.channel, event=sent.event)
-        if sent.row is not None and sent.row.state not in _OPEN:
+        if sent.row is not None and sent.row.state not in OPEN:
             # A failed turn is final before the person has been told.
             last_call = last_call or time.monotonic() + _LAST_CALL_SECONDS
             if receiver is None or sent.reply is not None or sent.row.state == "noted" or time.monotonic() > last_call:

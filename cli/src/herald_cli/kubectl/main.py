@@ -11,6 +11,9 @@ from herald_cli.main import Commands
 COMMANDS = {
     "status": "herald_cli.kubectl.status",
     "rollout": "herald_cli.kubectl.rollout",
+    "ledger": "herald_cli.kubectl.ledger",
+    "dead-letters": "herald_cli.kubectl.dead_letters",
+    "logs": "herald_cli.kubectl.logs",
 }
 
 
