@@ -49,15 +49,15 @@ async def look(folder: StateFolder, snapshot: Snapshot, limit: int, state: str |
         return await ask.look(nats, access.names(snapshot), db, limit=limit, state=state)
 
 
-def show(found: Ledger, *, messages: bool, json_: bool, clear: bool) -> None:
-    """Print it; `clear` first what stands on the terminal."""
+def show(found: Ledger, *, messages: bool, json_: bool, clear: bool, herald: str = "herald") -> None:
+    """Print it; `clear` first what stands on the terminal. `herald`: the command that knows more."""
     rows = found.messages if messages else None
     if json_:
         options.emit(report(found.counts, rows, found.complete))
     else:
         if clear and sys.stdout.isatty():
             click.clear()
-        for line in lines(found.counts, rows, found.complete, of(sys.stdout)):
+        for line in lines(found.counts, rows, found.complete, of(sys.stdout), herald=herald):
             click.echo(line)
     sys.stdout.flush()
 
@@ -75,13 +75,14 @@ def report(counts: Counts, rows: list[Row] | None, complete: bool) -> dict[str, 
     return value
 
 
-def lines(counts: Counts, rows: list[Row] | None, complete: bool, style: Style) -> list[str]:
+def lines(counts: Counts, rows: list[Row] | None, complete: bool, style: Style, *, herald: str = "herald") -> list[str]:
     """What a person sees. Pure."""
     out = [f"{style('accepted', 'bold')}  {counts.accepted:>8,}"]
     for state in STATES:
         number = getattr(counts, state)
         colour = "dim" if not number else "green" if state in _GOOD else "red" if state == "dead" else "yellow"
-        out.append(f"  {state:<9} {style(f'{number:>6,}', colour)}  {style(MEANING[state], 'dim')}")
+        meaning = MEANING[state].replace("`herald ", f"`{herald} ")
+        out.append(f"  {state:<9} {style(f'{number:>6,}', colour)}  {style(meaning, 'dim')}")
     if counts.balanced:
         out.append(style("✓ accepted = the sum of the others", "green"))
     else:

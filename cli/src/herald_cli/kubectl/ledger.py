@@ -43,7 +43,7 @@ def command(watch: bool, messages: bool, state_is: str | None, limit: int, json_
             async with contextlib.aclosing(pods.ask(api, found, *question)) as answers:
                 async for value in answers:
                     seen = Ledger.model_validate(value)
-                    local.show(seen, messages=wanted, json_=json_, clear=watch)
+                    local.show(seen, messages=wanted, json_=json_, clear=watch, herald="kubectl herald")
                     balanced = seen.counts.balanced
         return balanced
 

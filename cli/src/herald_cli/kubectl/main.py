@@ -11,6 +11,7 @@ from herald_cli.main import Commands
 COMMANDS = {
     "status": "herald_cli.kubectl.status",
     "rollout": "herald_cli.kubectl.rollout",
+    "send": "herald_cli.kubectl.send",
     "ledger": "herald_cli.kubectl.ledger",
     "dead-letters": "herald_cli.kubectl.dead_letters",
     "logs": "herald_cli.kubectl.logs",
