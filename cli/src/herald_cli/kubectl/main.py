@@ -15,6 +15,7 @@ COMMANDS = {
     "ledger": "herald_cli.kubectl.ledger",
     "dead-letters": "herald_cli.kubectl.dead_letters",
     "logs": "herald_cli.kubectl.logs",
+    "doctor": "herald_cli.kubectl.doctor",
 }
 
 
