@@ -23,6 +23,7 @@ from herald_operator.planning.status import Part, Verdict
 
 _ANNOTATION = "herald.dev/"
 _RETRY_MIGRATION = 60.0  # seconds
+_ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +91,18 @@ def make(context: Context, seen: Observed) -> Plan:
     gone = stop and not seen.pods_with(owner.selector(gateway.COMPONENT))
     idle = gone and not seen.pods_with(owner.selector(workers.COMPONENT))
     wanted = (*children.servers(context, stopped=idle), *children.gateways(context, seen.apis), *made.make)
-    scale = [*made.scale]
-    count = gateway.replicas(context)
-    if count is not None:
-        scale.append(Scale("Deployment", owner.child("gateway"), count))
+    scale = [*made.scale, *_gateways(context, seen)]
     if stop:
-        wanted = tuple(o for o in wanted if o["kind"] not in ("HorizontalPodAutoscaler", "ScaledObject"))
-        scale = [Scale(s.kind, s.name, 0) for s in scale if s.kind != "ReplicaSet" or gone]
+        wanted = tuple(o for o in wanted if not _starts(o, seen))
+        # In the order of a message's way: workers need the model until they have finished.
+        crews = [Scale("ReplicaSet", workers.name(context, name), 0) for name in decision.running]
+        scale = [*(crews if gone else []), *(Scale(s.kind, s.name, 0) for s in made.scale if idle)]
         scale.append(Scale("Deployment", owner.child("gateway"), 0))
     parts += _services(context, seen, decision)
     delete = children.unused(seen, wanted, made.keep) if seen.messaging.known or not decision.active else ()
     delete += _replaced(context, seen, decision)
     failed_job, again = _failed_migration(seen)
+    asking = messaging_ready(context, seen).ready and not seen.messaging.known and not stop
     plan = Plan(
         status={},
         make=wanted,
@@ -110,7 +111,7 @@ def make(context: Context, seen: Observed) -> Plan:
         record=None if stop else decision.record,
         consume=tuple(c for c in accepting.command_names() if f"{_ANNOTATION}{c}" in seen.annotations),
         finalizer=None if FINALIZER in seen.finalizers else True,
-        again=min((s for s in (decision.again, again) if s is not None), default=None),
+        again=min((s for s in (decision.again, again, _ASK_AGAIN if asking else None) if s is not None), default=None),
     )
     said = _said(seen, _verdicts(context, seen, parts, decision), _fields(context, seen, parts, decision))
     return replace(plan, status=said)
@@ -135,6 +136,26 @@ def with_refusals(seen: Observed, said: Object, problems: list[str]) -> Object:
 def news(said: Object, live: Object) -> list[tuple[str, str, str]]:
     """What of a new status is worth an Event."""
     return status.transitions(said, live)
+
+
+def _gateways(context: Context, seen: Observed) -> list[Scale]:
+    """Their number; an autoscaler's own, but for too few: it leaves alone what stands at none."""
+    name, count = context.owner.child("gateway"), gateway.replicas(context)
+    if count is not None:
+        return [Scale("Deployment", name, count)]
+    autoscaling, live = context.deployment.spec.gateway.autoscaling, seen.child("Deployment", name)
+    least = autoscaling.min if autoscaling is not None else 1
+    now = int(live["spec"].get("replicas", 1)) if live is not None else 0
+    return [Scale("Deployment", name, least)] if now < least else []
+
+
+def _starts(wanted: Object, seen: Observed) -> bool:
+    """Whether applying it would start pods, be it for the moment until they are scaled to none."""
+    if wanted["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
+        return True
+    return wanted["kind"] in ("Deployment", "ReplicaSet", "Job") and not seen.child(
+        wanted["kind"], wanted["metadata"]["name"]
+    )
 
 
 def _servers(context: Context, seen: Observed) -> list[Part]:
