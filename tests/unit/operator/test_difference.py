@@ -56,9 +56,9 @@ SERVICE: dict[str, Any] = {
 
 def put(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy in which the value at a path of keys and indexes is another; `+` at its end appends."""
-    new: Any = copy.deepcopy(document)
+    new: dict[str, Any] = copy.deepcopy(document)
     *parents, last = path.split(".")
-    here = new
+    here: Any = new
     for part in parents:
         here = here[int(part)] if isinstance(here, list) else here.setdefault(part, {})
     if last == "+":

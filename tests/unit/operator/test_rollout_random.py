@@ -122,7 +122,7 @@ class Rollouts(RuleBasedStateMachine):
     @invariant()
     def decisions_do_not_depend_on_chance(self) -> None:
         seen = self.world.seen()
-        first, second = decide(seen), decide(replace(seen, crews=dict(reversed(seen.crews.items()))))
+        first, second = decide(seen), decide(replace(seen, crews=dict(reversed(list(seen.crews.items())))))
         assert first == second
 
     @invariant()
@@ -151,7 +151,7 @@ class Rollouts(RuleBasedStateMachine):
 
 
 def test_any_sequence_of_events() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Rollouts,
         settings=settings(
             max_examples=100,

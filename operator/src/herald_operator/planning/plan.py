@@ -90,16 +90,15 @@ def make(context: Context, seen: Observed) -> Plan:
     gone = stop and not seen.pods_with(owner.selector(gateway.COMPONENT))
     idle = gone and not seen.pods_with(owner.selector(workers.COMPONENT))
     wanted = (*children.servers(context, stopped=idle), *children.gateways(context, seen.apis), *made.make)
-    scale = [*made.scale]
-    count = gateway.replicas(context)
-    if count is not None:
-        scale.append(Scale("Deployment", owner.child("gateway"), count))
+    scale = [*made.scale, *children.gateway_size(context, seen)]
+    autoscalers: tuple[Object, ...] = ()
     if stop:
-        wanted = tuple(o for o in wanted if o["kind"] not in ("HorizontalPodAutoscaler", "ScaledObject"))
-        scale = [Scale(s.kind, s.name, 0) for s in scale if s.kind != "ReplicaSet" or gone]
-        scale.append(Scale("Deployment", owner.child("gateway"), 0))
+        wanted = tuple(o for o in wanted if o["kind"] not in children.AUTOSCALERS)
+        autoscalers = children.autoscalers(seen)
+        scale = children.stopped(context, seen, wanted, gateway_gone=gone, workers_gone=idle)
     parts += _services(context, seen, decision)
     delete = children.unused(seen, wanted, made.keep) if seen.messaging.known or not decision.active else ()
+    delete += tuple(a for a in autoscalers if a not in delete)
     delete += _replaced(context, seen, decision)
     failed_job, again = _failed_migration(seen)
     plan = Plan(
