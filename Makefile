@@ -52,7 +52,7 @@ images: ## Build all images into archives (buildah, podman or docker): docs/imag
 	@$(PYTHON) -m tools.images build
 
 ##@ Prove it
-.PHONY: check lint types arch layout generated test test-unit test-integration test-cluster test-images chaos bench
+.PHONY: check lint types arch layout generated test test-unit test-integration test-cluster test-images e2e chaos bench
 check: lint types arch layout generated ## Everything that needs no server: what CI runs first
 	@$(UV) lock --check --quiet
 
@@ -72,7 +72,7 @@ layout: ## Module sizes and names
 generated: .venv/.dev ## Whether `make gen` would change a file
 	@$(BIN)/python -m tools.gen --check
 
-test: test-unit test-integration ## Unit and integration tests, a round of kill tests among them
+test: test-unit test-integration test-cluster ## All that needs no root, a round of kill tests among them
 
 test-unit: .venv/.dev ## Seconds, no server
 	$(BIN)/pytest tests/unit -q
@@ -83,8 +83,11 @@ test-integration: .venv/.dev ## Against real servers, each from its package
 test-images: .venv/.dev ## What is in the images, and how they run (root, buildah, mmdebstrap, runc)
 	$(BIN)/pytest tests/images -q
 
-test-cluster: .venv/.dev ## Against a real Kubernetes (`make cluster-build`, once)
+test-cluster: cluster-build ## Against a real Kubernetes, control plane and pretended nodes; builds it the first time
 	$(BIN)/pytest tests/cluster -q
+
+e2e: .venv/.dev ## On a real node: helm install, real pods, kills under load (root, Debian packages; docs/cluster.md)
+	$(BIN)/pytest tests/e2e -q
 
 chaos: .venv/.dev ## The long round of kill tests (CHAOS_SECONDS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/pytest tests/chaos -q -s

@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 
 from benchmarks import explanations, machine, report
 from benchmarks.goals import GOALS, Measured
-from benchmarks.measuring import end_to_end, gateways, idle, inference, workers
+from benchmarks.measuring import end_to_end, gateways, idle, inference, operator, workers
 from benchmarks.plan import Plan
 from benchmarks.processes import Failed
 from herald_contracts.errors import HeraldError
@@ -42,6 +42,7 @@ MEASUREMENTS = (
     Measurement(frozenset({"P9"}), inference.measure),
     Measurement(frozenset({"P4", "P5", "P6", "P8"}), end_to_end.measure),
     Measurement(frozenset({"P12"}), idle.measure),
+    Measurement(frozenset({"P12", "P13"}), operator.measure),
 )
 
 

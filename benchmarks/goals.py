@@ -137,6 +137,17 @@ GOALS: tuple[Goal, ...] = (
             Rule("P12.worker_rss", "worker's resident memory", "at most", 250, "MB"),
             Rule("P12.gateway_ready", "gateway: start to ready", "at most", 2, "s"),
             Rule("P12.worker_ready", "worker: start to ready", "at most", 3, "s"),
+            Rule("P12.operator_rss", "operator's resident memory, 200 deployments", "at most", 120, "MB"),
+            Rule("P12.operator_ready", "operator: start to leading", "at most", 3, "s"),
+        ),
+    ),
+    Goal(
+        "P13",
+        "Operator: 200 deployments on a real API server",
+        (
+            Rule("P13.rest", "writes in a minute at rest", "at most", 0),
+            Rule("P13.change", "writes for one change / objects that it changes", "at most", 3),
+            Rule("P13.settle", "time until 200 are Ready / the same number of bare writes", "at most", 2),
         ),
     ),
 )

@@ -179,6 +179,7 @@ def test_columns(deployments: Deployments) -> None:
         "Active": "5d8f7c9b",
         "Candidate": "7f6b5c4d",
         "Model": "scripted",
+        "Status": "messages are answered",
         "Channels": "web, hooks",
         "Reason": "AllReady",
     }

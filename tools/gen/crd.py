@@ -82,6 +82,8 @@ def _columns() -> list[dict[str, Any]]:
         column("Candidate", ".status.candidateRevision", "Revision that is being started or checked."),
         column("Model", ".spec.inference.model", "The model."),
         column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
+        # Last, because it is a sentence: how a slow start goes on can be watched.
+        column("Status", f"{_READY}.message", "What it waits for, and what to do."),
         column("Channels", ".status.channelNames", "Bots on chat platforms.", wide=True),
         column("Reason", f"{_READY}.reason", "Why it is, or is not, ready.", wide=True),
     ]

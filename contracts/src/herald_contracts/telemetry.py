@@ -24,3 +24,8 @@ MODEL_SECONDS = "gen_ai.client.operation.duration"  # histogram s
 FIRST_CHUNK_SECONDS = "gen_ai.client.operation.time_to_first_chunk"  # histogram s
 TOKENS = "gen_ai.client.token.usage"  # histogram {token} {gen_ai.token.type}
 LEDGER = "herald.ledger.messages"  # gauge {state}
+
+# Operator
+WRITES = "herald.operator.writes"  # counter {verb: PATCH | POST | DELETE}
+PASSES = "herald.operator.passes"  # counter {outcome: done | failed}
+LOOK_SECONDS = "herald.operator.pass.duration"  # histogram s

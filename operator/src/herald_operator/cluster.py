@@ -19,6 +19,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from herald_contracts.errors import PermanentError, TemporaryError
 from herald_contracts.resources.v1alpha1 import API_VERSION, GROUP, KIND, PLURAL, VERSION
+from herald_operator import instruments
 from herald_operator.build.naming import FIELD_MANAGER, STATUS_MANAGER, Object
 
 _SECONDS = 30.0  # for one request
@@ -220,7 +221,9 @@ class Cluster:
     ) -> Object | None:
         self._guard()
         try:
-            return await self._request(method, path, body, query, content_type)
+            answer = await self._request(method, path, body, query, content_type)
+            instruments.writes.add(1, {"verb": method})
+            return answer
         except _Answer as e:
             if method == "DELETE":
                 raise

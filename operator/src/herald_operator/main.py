@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 
 import kopf
@@ -13,19 +14,18 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient
 
 from herald_contracts.errors import ConfigurationError, HeraldError, TemporaryError
-from herald_operator import handlers, health
+from herald_operator import handlers, health, instruments
 from herald_operator.build.context import DefaultImages
 from herald_operator.cluster import Cluster
 from herald_operator.health import Health
 from herald_operator.lease import Lease
 from herald_operator.messenger import Messenger
 from herald_operator.queueing import Key, Queue
-from herald_operator.reconciler import Reconciler
+from herald_operator.reconciler import RESYNC, Reconciler
 from herald_operator.store import Store
 from herald_runtime import logs, process
 
 LEASE = "herald-operator"
-_APIS_AGAIN = 60.0  # seconds
 log = logs.get("operator")
 
 
@@ -35,7 +35,7 @@ class Ended(TemporaryError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`namespaces` empty: all. `lease_namespace` is the operator's own."""
+    """`namespaces` empty: all. `lease_namespace` is the operator's own. `resync` is in seconds."""
 
     images: DefaultImages
     namespaces: tuple[str, ...]
@@ -44,6 +44,7 @@ class Options:
     health_port: int = 8081
     metrics_port: int = 9090
     workers: int = 8
+    resync: float = RESYNC
 
 
 async def serve(options: Options, stop: asyncio.Event) -> None:
@@ -77,7 +78,9 @@ class Operator:
         self._apis: frozenset[str] = frozenset()
         self.queue = Queue(self._look, options.workers)
         self.health = Health(lambda: self.queue.waiting)
-        self._reconciler = Reconciler(self._cluster, self._store, Messenger(), options.images, lambda: self._apis)
+        self._reconciler = Reconciler(
+            self._cluster, self._store, Messenger(), options.images, lambda: self._apis, resync=options.resync
+        )
         self._registry = kopf.OperatorRegistry()
         handlers.register(self._registry, self.queue, self._store, children, bool(options.namespaces))
 
@@ -135,15 +138,20 @@ class Operator:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _look(self, key: Key) -> float | None:
+        began, outcome = time.monotonic(), "failed"
         try:
-            return await self._reconciler.reconcile(key)
+            again = await self._reconciler.reconcile(key)
+            outcome = "done"
+            return again
         finally:
             self.health.looked()
+            instruments.passes.add(1, {"outcome": outcome})
+            instruments.pass_seconds.record(time.monotonic() - began)
 
     async def _follow_apis(self) -> None:
         """APIs may be installed later: whoever wants one is looked at again then."""
         while True:
-            await asyncio.sleep(_APIS_AGAIN)
+            await asyncio.sleep(self._options.resync)
             try:
                 served = await self._cluster.served()
             except HeraldError as e:

@@ -38,6 +38,7 @@ class Reconciler:
     images: DefaultImages
     apis: Callable[[], frozenset[str]]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    resync: float = RESYNC
     writes: int = field(default=0)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -156,7 +157,7 @@ class Reconciler:
             return None
         if seen.deleting is not None:
             return decided.again
-        again = [RESYNC * (0.9 + 0.2 * secrets.randbelow(1_000) / 1_000)]
+        again = [self.resync * (0.9 + 0.2 * secrets.randbelow(1_000) / 1_000)]
         again += [decided.again] if decided.again is not None else []
         again += [_AFTER_REFUSAL] if refusals else []
         # What was just written about the rollout is a reason to look again, and no watch tells of it.

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,21 @@ class _Job:
     request: llmapi.Request
     sender: Any
     stopped: threading.Event = field(default_factory=threading.Event)
+    # Triton 2.51 frees what `is_cancelled` looks at when the last response is sent: to ask after that ends the whole
+    # server with a segmentation fault. So nobody asks while somebody ends, or later.
+    ending: threading.Lock = field(default_factory=threading.Lock)
+    ended: bool = False
+
+    def end(self, send: Callable[[], None]) -> None:
+        """Send the last response."""
+        with self.ending:
+            self.ended = True
+            send()
+
+    def cancelled(self) -> bool:
+        """Whether its client is gone."""
+        with self.ending:
+            return not self.ended and bool(self.sender.is_cancelled())
 
 
 class TritonPythonModel:
@@ -115,16 +131,19 @@ class TritonPythonModel:
         try:
             answer = self._engine.generate(_completion(request), show, job.stopped.is_set)
         except Refused as e:
-            llmapi.refuse(sender, str(e))
+            text = str(e)
+            job.end(lambda: llmapi.refuse(sender, text))
         except EngineError as e:
             pb_utils.Logger.log_error(f"llama.cpp failed: {e}")
-            llmapi.fail(sender, str(e))
+            problem = str(e)
+            job.end(lambda: llmapi.fail(sender, problem))
         else:
             if answer.finish is None:
                 _end_cancelled(job)
                 return
             counts = (answer.input_tokens, answer.output_tokens)
-            llmapi.end(sender, llmapi.answer(answer.text, request, finish=answer.finish, counts=counts))
+            last = llmapi.answer(answer.text, request, finish=answer.finish, counts=counts)
+            job.end(lambda: llmapi.end(sender, last))
 
     def _watch(self) -> None:
         """Mark the requests whose clients are gone; wait while there are none."""
@@ -135,7 +154,7 @@ class TritonPythonModel:
                     return
                 jobs = (*self._running, *self._waiting)
             for job in jobs:
-                if not job.stopped.is_set() and job.sender.is_cancelled():
+                if not job.stopped.is_set() and job.cancelled():
                     job.stopped.set()
             self._drop_stopped()
             time.sleep(_LOOK_SECONDS)
@@ -150,7 +169,7 @@ class TritonPythonModel:
 
 
 def _end_cancelled(job: _Job) -> None:
-    llmapi.end(job.sender, llmapi.answer("", job.request, finish="cancelled"))
+    job.end(lambda: llmapi.end(job.sender, llmapi.answer("", job.request, finish="cancelled")))
 
 
 def _completion(request: llmapi.Request) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from herald_operator.build.secrets import wanted
 
 COMPONENT = "gateway"
 PORT = 80  # of its Service
-_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 _DRAIN = 20  # seconds, the gateway's own default
 # Endpoints are told late that a pod leaves; until then new connections still arrive.
 _LATE_CONNECTIONS = 5

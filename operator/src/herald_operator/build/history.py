@@ -22,7 +22,8 @@ _PREFIX = "herald.dev/"
 class Revision:
     """One revision and what became of it. `shape` is None where nobody can read what is stored.
 
-    `approved`: a person said promote. `target`: a person asked to go back to it. Times are those of decisions.
+    `approved`: a person said promote. `target`: a person asked to go back to it. `counting`: it is being tried, and
+    its time to become available runs from `started`. Times are those of decisions.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Revision:
     message: str = ""
     approved: bool = False
     target: bool = False
+    counting: bool = False
 
 
 def to_object(context: Context, revision: Revision) -> Object:
@@ -46,6 +48,7 @@ def to_object(context: Context, revision: Revision) -> Object:
         **({f"{_PREFIX}message": revision.message} if revision.message else {}),
         **({f"{_PREFIX}approved": "true"} if revision.approved else {}),
         **({f"{_PREFIX}target": "true"} if revision.target else {}),
+        **({f"{_PREFIX}counting": "true"} if revision.counting else {}),
     }
     return owner.object(
         "ControllerRevision",
@@ -81,6 +84,7 @@ def from_object(body: Object) -> Revision | None:
         message=notes.get(f"{_PREFIX}message", ""),
         approved=notes.get(f"{_PREFIX}approved") == "true",
         target=notes.get(f"{_PREFIX}target") == "true",
+        counting=notes.get(f"{_PREFIX}counting") == "true",
     )
 
 

@@ -19,8 +19,8 @@ from herald_operator.build.shape import Shape, reshaped
 COMPONENT = "inference"
 BUILT_IN_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _CACHE = "/cache"
-_CPU = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}
-_EMBEDDER = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
+_CPU = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}
+_EMBEDDER = {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 _GPU_MEMORY = {"requests": {"cpu": "4", "memory": "32Gi"}, "limits": {"memory": "64Gi"}}
 _UPSTREAM = "/app/all_models/llmapi/tensorrt_llm"  # NVIDIA's image brings the model's code, matched to its version
 

@@ -6,7 +6,7 @@ from herald_operator.build.naming import Object, digest
 from herald_operator.build.shape import Shape
 
 COMPONENT = "migration"
-_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
 def name(context: Context, kept: Shape) -> str:

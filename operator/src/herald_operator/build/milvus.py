@@ -12,7 +12,7 @@ from herald_operator.build.naming import Object
 COMPONENT = "milvus"
 _HEALTH = 9091
 _DATA = "/var/lib/milvus"
-_RESOURCES = {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
+_RESOURCES = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
 
 
 def managed(context: Context) -> ManagedMilvus | None:

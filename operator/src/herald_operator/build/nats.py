@@ -16,7 +16,7 @@ _MONITOR, _ROUTES = 8222, 6222
 _CONFIG, _DATA = "/etc/nats-config", "/data"
 # Of the volume: the rest is the file system's own, and room for what is not one of our streams.
 _SHARE = 0.85
-_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
 ACCOUNT = "herald"
 
 

@@ -13,7 +13,7 @@ COMPONENT = "postgres"
 ACCOUNT = DATABASE = "herald"
 _USER = 999
 _DATA = "/var/lib/postgresql/data"
-_RESOURCES = {"requests": {"cpu": "200m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+_RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
 _OPTIONS = {
     "max_connections": str(POSTGRES_CONNECTIONS),
     "shared_buffers": "128MB",

@@ -8,7 +8,7 @@ from herald_operator.build.secrets import wanted
 from herald_operator.build.shape import Shape, reshaped
 
 COMPONENT = "agent"
-_RESOURCES = {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"memory": "768Mi"}}
+_RESOURCES = {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"memory": "768Mi"}}
 _STARTS_TO_LEAVE = 10  # seconds beyond the drain, for everything else that leaving takes
 
 

@@ -11,14 +11,17 @@ from typing import Any
 
 from herald_operator.build.naming import APPLIED, Object, digest
 
-_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")
+_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,3})?$")
 _FACTORS: dict[str, Decimal | int] = {
-    "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
+    "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
 # Lists whose elements are told apart by this key, as server-side apply does.
 _KEYS = ("name", "type", "key", "containerPort", "port", "uid", "ip")
 _AMOUNTS = frozenset({"requests", "limits", "sizeLimit", "storage", "hard"})
+# Whole for an API server: what others put there changes who is selected or let in, and an apply takes it out again.
+_WHOLE = frozenset({"selector", "podSelector", "nodeSelector", "ingress", "egress"})
 
 
 def stamped(wanted: Object) -> Object:
@@ -47,6 +50,8 @@ def _differs(wanted: Any, live: Any, path: str, *, amount: bool) -> str:
             found = _differs(value, live[key], f"{path}.{key}", amount=amount or key in _AMOUNTS)
             if found:
                 return found
+            if key in _WHOLE and value != live[key]:
+                return f"{path}.{key}"
         return ""
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return _lists(wanted, live, path, amount=amount)
@@ -92,4 +97,7 @@ def _same_amount(one: Any, other: Any) -> bool:
 
 
 def _amount(found: re.Match[str]) -> Decimal:
-    return Decimal(found.group(1)) * Decimal(_FACTORS.get(found.group(2) or "", 1))
+    number, unit = found.groups()
+    if unit is None or unit in _FACTORS:
+        return Decimal(number) * Decimal(_FACTORS.get(unit or "", 1))
+    return Decimal(f"{number}{unit}")

@@ -23,6 +23,7 @@ from herald_operator.planning.status import Part, Verdict
 
 _ANNOTATION = "herald.dev/"
 _RETRY_MIGRATION = 60.0  # seconds
+_ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +91,18 @@ def make(context: Context, seen: Observed) -> Plan:
     gone = stop and not seen.pods_with(owner.selector(gateway.COMPONENT))
     idle = gone and not seen.pods_with(owner.selector(workers.COMPONENT))
     wanted = (*children.servers(context, stopped=idle), *children.gateways(context, seen.apis), *made.make)
-    scale = [*made.scale]
-    count = gateway.replicas(context)
-    if count is not None:
-        scale.append(Scale("Deployment", owner.child("gateway"), count))
+    scale = [*made.scale, *_gateways(context, seen)]
     if stop:
-        wanted = tuple(o for o in wanted if o["kind"] not in ("HorizontalPodAutoscaler", "ScaledObject"))
-        scale = [Scale(s.kind, s.name, 0) for s in scale if s.kind != "ReplicaSet" or gone]
+        wanted = tuple(o for o in wanted if not _starts(o, seen))
+        # In the order of a message's way: workers need the model until they have finished.
+        crews = [Scale("ReplicaSet", workers.name(context, name), 0) for name in decision.running]
+        scale = [*(crews if gone else []), *(Scale(s.kind, s.name, 0) for s in made.scale if idle)]
         scale.append(Scale("Deployment", owner.child("gateway"), 0))
     parts += _services(context, seen, decision)
     delete = children.unused(seen, wanted, made.keep) if seen.messaging.known or not decision.active else ()
     delete += _replaced(context, seen, decision)
     failed_job, again = _failed_migration(seen)
+    asking = messaging_ready(context, seen).ready and not seen.messaging.known and not stop
     plan = Plan(
         status={},
         make=wanted,
@@ -110,7 +111,7 @@ def make(context: Context, seen: Observed) -> Plan:
         record=None if stop else decision.record,
         consume=tuple(c for c in accepting.command_names() if f"{_ANNOTATION}{c}" in seen.annotations),
         finalizer=None if FINALIZER in seen.finalizers else True,
-        again=min((s for s in (decision.again, again) if s is not None), default=None),
+        again=min((s for s in (decision.again, again, _ASK_AGAIN if asking else None) if s is not None), default=None),
     )
     said = _said(seen, _verdicts(context, seen, parts, decision), _fields(context, seen, parts, decision))
     return replace(plan, status=said)
@@ -137,6 +138,26 @@ def news(said: Object, live: Object) -> list[tuple[str, str, str]]:
     return status.transitions(said, live)
 
 
+def _gateways(context: Context, seen: Observed) -> list[Scale]:
+    """Their number; an autoscaler's own, but for too few: it leaves alone what stands at none."""
+    name, count = context.owner.child("gateway"), gateway.replicas(context)
+    if count is not None:
+        return [Scale("Deployment", name, count)]
+    autoscaling, live = context.deployment.spec.gateway.autoscaling, seen.child("Deployment", name)
+    least = autoscaling.min if autoscaling is not None else 1
+    now = int(live["spec"].get("replicas", 1)) if live is not None else 0
+    return [Scale("Deployment", name, least)] if now < least else []
+
+
+def _starts(wanted: Object, seen: Observed) -> bool:
+    """Whether applying it would start pods, be it for the moment until they are scaled to none."""
+    if wanted["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
+        return True
+    return wanted["kind"] in ("Deployment", "ReplicaSet", "Job") and not seen.child(
+        wanted["kind"], wanted["metadata"]["name"]
+    )
+
+
 def _servers(context: Context, seen: Observed) -> list[Part]:
     owner, parts = context.owner, []
     ready = messaging_ready(context, seen)
@@ -160,6 +181,7 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
     wanted, made = revision(context.deployment), shape(context.deployment, context.images)
     crews: dict[str, Crew] = {}
     ready: set[str] = set()
+    waits: dict[str, str] = {}
     for name in {*revisions, wanted, active} - {""}:
         crew = workers.name(context, name)
         if seen.child("ReplicaSet", crew) is not None:
@@ -167,13 +189,19 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
             state = readiness.workload(seen, "ReplicaSet", crew, size, "are starting")
             crews[name] = Crew(state.ready, state.message)
         kept = revisions[name].shape if name in revisions else made if name == wanted else None
-        if kept is not None and database_ready and readiness.job(seen, migration.name(context, kept)).ready:
-            states = [
-                readiness.workload(seen, "Deployment", unit.name, unit.replicas, "")
-                for unit in inference.units(context, kept)
-            ]
-            if all(state.ready for state in states):
-                ready.add(name)
+        if kept is None:
+            continue
+        job = readiness.job(seen, migration.name(context, kept))
+        steps = [("the migration", job if database_ready else Readiness(False, "waits for the database"))]
+        for unit in inference.units(context, kept):
+            state = readiness.workload(seen, "Deployment", unit.name, unit.replicas, "is loading its models")
+            steps.append(("inference", state))
+        behind = [(part, state) for part, state in steps if not state.ready]
+        if not behind:
+            ready.add(name)
+        else:
+            part, state = next((step for step in behind if step[1].trouble), behind[0])
+            waits[name] = f"{part} {state.message}"
     notes = seen.annotations
     return decide(
         Seen(
@@ -186,6 +214,7 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
             known=seen.messaging.known and not spec.suspend,
             crews=crews,
             ready=frozenset(ready),
+            waits=waits,
             commands=Commands(
                 promote=f"{_ANNOTATION}promote" in notes,
                 abort=f"{_ANNOTATION}abort" in notes,

@@ -40,7 +40,7 @@ def workload(seen: Observed, kind: str, name: str, wanted: int, starting: str) -
     said = trouble(pods, seen.resource["metadata"]["namespace"]) or _not_created(body)
     if said:
         return Readiness(False, said, trouble=True)
-    return Readiness(False, starting if pods else "is waiting for its pods")
+    return Readiness(False, _stage(pods, starting))
 
 
 def job(seen: Observed, name: str) -> Readiness:
@@ -67,6 +67,18 @@ def trouble(pods: tuple[Object, ...], namespace: str) -> str:
         if said:
             return said
     return ""
+
+
+def _stage(pods: tuple[Object, ...], starting: str) -> str:
+    """How far the pod is that is furthest behind."""
+    if not pods:
+        return "is waiting for its pods"
+    for pod in pods:
+        status = pod.get("status") or {}
+        running = [c for c in status.get("containerStatuses") or () if "running" in (c.get("state") or {})]
+        if not running and status.get("phase", "Pending") == "Pending":
+            return "is waiting for a node, its image and its volumes"
+    return starting
 
 
 def _pod_trouble(pod: Object, namespace: str) -> str:

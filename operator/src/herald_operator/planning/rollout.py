@@ -39,7 +39,7 @@ class Seen:
 
     `record` is what NATS says; `known` is False while NATS cannot be asked, and then nothing is switched or given
     up. `crews` has an entry for each revision whose ReplicaSet exists. `ready` are revisions whose models and
-    database are as they need them.
+    database are as they need them; `waits` says of others what they wait for.
     """
 
     wanted: str
@@ -51,6 +51,7 @@ class Seen:
     known: bool = True
     crews: Mapping[str, Crew] = field(default_factory=dict)
     ready: frozenset[str] = frozenset()
+    waits: Mapping[str, str] = field(default_factory=dict)
     commands: Commands = Commands()
 
 
@@ -78,27 +79,35 @@ def decide(seen: Seen) -> Decision:
     record, reason, message, again = None, "Idle", "the active revision is what the spec asks for", None
     if candidate:
         tried = revisions[candidate]
-        if tried.promoted is not None and tried.started <= tried.promoted:
-            # It answered before and is tried again: its time begins anew.
-            tried = revisions[candidate] = replace(tried, started=seen.now)
         crew = seen.crews.get(candidate)
         available = crew is not None and crew.available and candidate in seen.ready
-        late = seen.now >= tried.started + timedelta(seconds=seen.spec.progress_deadline_seconds)
-        if available and not (tried.approved or seen.spec.auto_promote or not active):
+        waits = available and not (tried.approved or seen.spec.auto_promote or not active)
+        # Nobody becomes available without NATS, and who waits for a person is not late.
+        counting = seen.known and not waits
+        if counting and not tried.counting:
+            tried = replace(tried, started=seen.now)
+        tried = revisions[candidate] = replace(tried, counting=counting)
+        late = counting and seen.now >= tried.started + timedelta(seconds=seen.spec.progress_deadline_seconds)
+        if waits:
             reason = "WaitingForPromotion"
             message = f"{candidate} is ready; promote it with `kubectl herald rollout promote`"
         elif available and seen.known:
             record = _record(seen, active=candidate, candidate="")
             reason, message = "Switching", f"{candidate} takes over"
-        elif late and active and seen.known:
-            why = crew.message if crew is not None and crew.message else "its workers did not become available"
+        elif late and active:
+            why = _why(seen, candidate) or "its workers did not become available"
             failed = f"not available within {seen.spec.progress_deadline_seconds} s: {why}"
-            revisions[candidate] = replace(tried, outcome="Failed", message=failed[:1_000], target=False)
+            given_up = replace(tried, outcome="Failed", message=failed[:1_000], target=False)
+            revisions[candidate] = replace(given_up, counting=False, approved=False)
+            if candidate != seen.wanted:
+                said = f"going back to {candidate} by hand: {failed}"[:1_000]
+                revisions[seen.wanted] = replace(revisions[seen.wanted], message=said)
             candidate = ""
         else:
             reason, message = ("Stuck", "still not available") if late else ("Starting", "is being started")
-            message = f"{candidate} {message}" + (f": {crew.message}" if crew is not None and crew.message else "")
-            if not late:
+            why = _why(seen, candidate)
+            message = f"{candidate} {message}" + (f": {why}" if why else "")
+            if counting and not late:
                 again = (
                     tried.started + timedelta(seconds=seen.spec.progress_deadline_seconds) - seen.now
                 ).total_seconds()
@@ -112,6 +121,13 @@ def decide(seen: Seen) -> Decision:
     running, wait = _running(seen, revisions, active, candidate)
     kept = _kept(seen, revisions, active, candidate, running)
     return Decision(kept, running, active, candidate, record, reason, message, _sooner(again, wait), refused)
+
+
+def _why(seen: Seen, name: str) -> str:
+    """What keeps a revision from being available."""
+    crew = seen.crews.get(name)
+    workers = f"its workers {crew.message}" if crew is not None and not crew.available and crew.message else ""
+    return seen.waits.get(name) or workers
 
 
 def _with_wanted(seen: Seen) -> dict[str, Revision]:
@@ -130,15 +146,19 @@ def _obey(seen: Seen, revisions: dict[str, Revision]) -> tuple[dict[str, Revisio
         revisions = {n: replace(r, target=False) if r.target else r for n, r in revisions.items()}
     if commands.retry and current.outcome == "Failed":
         revisions = {n: replace(r, target=False) if r.target else r for n, r in revisions.items()}
-        revisions[seen.wanted] = replace(current, outcome="InFlight", message="", started=seen.now, promoted=None)
+        revisions[seen.wanted] = replace(current, outcome="InFlight", message="", counting=False)
     if commands.promote:
         revisions[seen.wanted] = replace(revisions[seen.wanted], approved=True)
-    active = seen.record.active if seen.record is not None else ""
-    if commands.abort and seen.wanted != active and revisions[seen.wanted].outcome == "InFlight":
+    active, refused = _active(seen, revisions), ""
+    if commands.abort and not active:
+        refused = f"{seen.wanted} cannot be aborted: there is nothing to go back to"
+    elif commands.abort and current.outcome == "Failed" and not commands.retry:
+        revisions = {n: replace(r, target=False) if r.target and n != active else r for n, r in revisions.items()}
+    elif commands.abort and seen.wanted != active:
         revisions[seen.wanted] = replace(revisions[seen.wanted], outcome="Failed", message="aborted by hand")
     to = commands.rollback_to
     if not to:
-        return revisions, ""
+        return revisions, refused
     if to not in revisions or revisions[to].shape is None or revisions[to].promoted is None:
         known = ", ".join(n for n, r in revisions.items() if r.promoted is not None and r.shape is not None) or "none"
         return revisions, f"there is no revision {to!r} to go back to (known: {known})"
@@ -146,10 +166,10 @@ def _obey(seen: Seen, revisions: dict[str, Revision]) -> tuple[dict[str, Revisio
         back = replace(revisions[seen.wanted], outcome="Failed", message=f"rolled back to {to} by hand")
         revisions[seen.wanted] = back
     revisions = {n: replace(r, target=n == to and to != seen.wanted) for n, r in revisions.items()}
-    revisions[to] = replace(revisions[to], approved=True, started=seen.now)
+    revisions[to] = replace(revisions[to], approved=True, counting=False)
     if revisions[to].outcome != "Successful":
         revisions[to] = replace(revisions[to], outcome="InFlight", message="")
-    return revisions, ""
+    return revisions, refused
 
 
 def _active(seen: Seen, revisions: Mapping[str, Revision]) -> str:
@@ -162,7 +182,7 @@ def _active(seen: Seen, revisions: Mapping[str, Revision]) -> str:
 
 def _settle(seen: Seen, revisions: dict[str, Revision], active: str) -> dict[str, Revision]:
     """What has become of those that answered."""
-    settled = dict(revisions)
+    settled = {name: _put_aside(seen, r) if name != active else r for name, r in revisions.items()}
     current = settled.get(active)
     if current is None:
         return settled
@@ -171,18 +191,25 @@ def _settle(seen: Seen, revisions: dict[str, Revision], active: str) -> dict[str
     if current.promoted is None or (last is not None and last > current.promoted):
         # It has just taken over, for the first time or again.
         outcome: Outcome = "Successful" if current.outcome == "Successful" else "InFlight"
-        promoted = max(seen.now, last) if last is not None else seen.now
+        # Later than all others, also within one second: a lost record is made anew from these times.
+        promoted = max(seen.now, last + timedelta(seconds=1)) if last is not None else seen.now
         current = replace(current, promoted=promoted, outcome=outcome)
     delay = timedelta(seconds=seen.spec.scale_down_delay_seconds)
     crew = seen.crews.get(active)
     proved = current.promoted is not None and seen.now >= current.promoted + delay
     if current.outcome == "InFlight" and proved and crew is not None and crew.available:
         current = replace(current, outcome="Successful", message="")
-    settled[active] = current
-    for revision in others:
-        if revision.outcome == "InFlight" and revision.name != seen.wanted and not revision.target:
-            settled[revision.name] = replace(revision, outcome="Superseded")
+    # Consent and time are those of one trial, and its own is over.
+    settled[active] = replace(current, approved=False, counting=False)
     return settled
+
+
+def _put_aside(seen: Seen, revision: Revision) -> Revision:
+    """What is not tried any more is tried as if for the first time when it is wanted again."""
+    if revision.name == seen.wanted or revision.target:
+        return replace(revision, outcome="InFlight") if revision.outcome == "Superseded" else revision
+    outcome: Outcome = "Successful" if revision.outcome == "Successful" else "Superseded"
+    return replace(revision, outcome=outcome, approved=False, counting=False)
 
 
 def _target(seen: Seen, revisions: Mapping[str, Revision], active: str) -> str:
@@ -223,9 +250,11 @@ def _running(
     crew = seen.crews.get(active)
     wait = None
     current = revisions.get(active)
-    for name in seen.crews:
+    for name in sorted(seen.crews):
         if name in running:
             continue
+        if not active and seen.known and not (seen.crews[name].available and name in seen.ready):
+            continue  # it answers nobody, and may hold what the candidate needs
         took_over = current.promoted if current is not None else None
         until = took_over + timedelta(seconds=seen.spec.scale_down_delay_seconds) if took_over is not None else None
         failed = name in revisions and revisions[name].outcome == "Failed"
