@@ -148,7 +148,7 @@ async def _gateway(api: Api, deployment: Deployment) -> str | Finding:
 def _unseen(check: str, e: Forbidden) -> Finding:
     """What the user may not look at is not known to be bad. The error's second line is what to do."""
     seen, _, next_ = str(e).partition("\n")
-    return Finding(check, "warning", seen, next_.strip())
+    return Finding(check, "warning", seen, next_.strip().partition("; see")[0])
 
 
 class NotAsked(TemporaryError):
