@@ -78,6 +78,7 @@ class Lease:
         asked = _clock()
         live: Any = await self._quietly("read_namespaced_lease", self._name, self._namespace)
         if live == "missing":
+            self._version = ""
             made: Any = await self._quietly("create_namespaced_lease", self._namespace, self._body(0))
             return self._got(made, asked)
         if live is None or isinstance(live, str):

@@ -133,4 +133,5 @@ class Queue:
 
 def backoff(failures: int) -> float:
     """Seconds after this many failures in a row; with a share of chance, so that many do not return at once."""
-    return min(_MOST, _FIRST * 2.0 ** (failures - 1)) * random.uniform(0.8, 1.2)
+    # Bounded: two to the power of a day's failures is no number any more.
+    return min(_MOST, _FIRST * 2.0 ** min(failures - 1, 16)) * random.uniform(0.8, 1.2)

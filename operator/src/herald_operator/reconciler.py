@@ -85,7 +85,13 @@ class Reconciler:
         """The Secrets and ConfigMaps that the deployment refers to, and those that we make."""
         mine = owner(deployment, uid)
         secret_names, text_names = accepting.referenced(deployment)
-        names = {*secret_names, mine.child("nats"), mine.child("postgres"), mine.child("operator")}
+        names = {
+            *secret_names,
+            *accepting.remembered(seen),
+            mine.child("nats"),
+            mine.child("postgres"),
+            mine.child("operator"),
+        }
         found: dict[str, dict[str, bytes] | None] = {}
         for name in sorted(names):
             body = await self.cluster.get("Secret", mine.namespace, name)

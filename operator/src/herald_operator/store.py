@@ -65,7 +65,7 @@ class Store:
         for name, data in list(written.items()):
             body = json.loads(data)
             known = found.get(name)
-            if known is not None and not _newer(body, known):
+            if known is not None and _newer(known, body) and (_same(known, body) or not _newer(body, known)):
                 del written[name]
             else:
                 found[name] = body
@@ -90,6 +90,10 @@ def owner_of(body: Mapping[str, object]) -> Deployment | None:
 def _hangs_on(body: Object, uid: str) -> bool:
     controllers = [r["uid"] for r in body["metadata"].get("ownerReferences") or () if r.get("controller")]
     return controllers == [uid] or not controllers
+
+
+def _same(one: Object, other: Object) -> bool:
+    return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
 
 
 def _newer(one: Object, other: Object) -> bool:

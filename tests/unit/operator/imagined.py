@@ -9,9 +9,9 @@ from typing import Any
 
 from herald_contracts.resources.v1alpha1 import AgentDeployment
 from herald_contracts.rollout import Rollout
+from herald_operator.build import secrets as references
 from herald_operator.build.context import Context
 from herald_operator.build.naming import Object
-from herald_operator.build.secrets import wanted
 from herald_operator.planning import accepting, children
 from herald_operator.planning.accepting import Refusal
 from herald_operator.planning.difference import differs, stamped
@@ -78,13 +78,13 @@ class Imagined:
         """Every Secret and ConfigMap that the deployment refers to."""
         parsed = accepting.parse(self.resource)
         assert isinstance(parsed, AgentDeployment), parsed
-        for want in wanted(parsed):
+        for want in references.wanted(parsed):
             if want.made != "always":
                 there = self.secrets.setdefault(want.name, {})
                 there |= {key: f"known-{key}".encode() for key in want.keys if key not in there}
         reference = parsed.spec.instructions_from
         if reference is not None:
-            self.texts[reference.name] = {reference.key: "From a ConfigMap."}
+            self.texts[reference.name] = {reference.key: f"From {reference.key} of {reference.name}."}
         return self
 
     def plan(self) -> Plan:

@@ -157,7 +157,7 @@ def _template(context: Context, unit: Unit, label: dict[str, str]) -> Object:
         pod.scratch("tmp", "/tmp", size="1Gi"),  # noqa: S108 - a volume of the pod's own
         pod.scratch("shm", "/dev/shm", memory=True, size="2Gi" if unit.engine == "llmapi" else "512Mi"),  # noqa: S108
     ]
-    spec = context.deployment.spec.inference
+    spec = unit.inference  # of its revision, whatever today's spec says
     if spec.cache is not None and unit.models != (EMBEDDER,):
         mounts.append(pod.claim("cache", context.owner.child("models"), CACHE))
     llmapi = unit.engine == "llmapi"

@@ -3,7 +3,7 @@
 from herald_operator.build import pod, workers
 from herald_operator.build.context import ETC, Context
 from herald_operator.build.naming import Object, digest
-from herald_operator.build.shape import Shape
+from herald_operator.build.shape import Shape, at
 
 COMPONENT = "migration"
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
@@ -24,7 +24,7 @@ def objects(context: Context, revision: str, kept: Shape) -> tuple[Object, ...]:
         image=kept.agent_image,
         command=("python3", "-m", "herald_agent.store.migrate"),
         args=("--settings", str(ETC / "settings" / "agent.json"), "--wait", "120"),
-        mounts=workers.mounts(context, workers.name(context, revision)),
+        mounts=workers.mounts(at(context, kept), workers.name(context, revision)),
         resources=_RESOURCES,
     )
     template = pod.template(

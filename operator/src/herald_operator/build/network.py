@@ -3,8 +3,10 @@
 A network plugin must enforce it. Link-local addresses, where clouds keep their credentials, are closed to all.
 """
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from herald_contracts.resources.v1alpha1.inference import Inference
 from herald_operator.build import gateway, inference, migration, milvus, nats, postgres, workers
 from herald_operator.build.context import (
     GATEWAY_PORT,
@@ -17,6 +19,7 @@ from herald_operator.build.context import (
     Context,
 )
 from herald_operator.build.naming import Object
+from herald_operator.build.shape import Shape
 
 _WORLD = [
     {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
@@ -29,9 +32,13 @@ _DNS = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 5
 _DEFAULT_PORTS = {"https": 443, "http": 80, "nats": NATS_PORT, "tls": NATS_PORT}
 
 
-def objects(context: Context) -> tuple[Object, ...]:
-    """One policy that closes everything, and one for each component that opens what it needs."""
+def objects(context: Context, running: Sequence[Shape] = ()) -> tuple[Object, ...]:
+    """One policy that closes everything, and one for each component that opens what it needs.
+
+    `running` revisions keep their ways for as long as they run, though the spec has another model by now.
+    """
     owner, spec = context.owner, context.deployment.spec
+    models = [spec.inference, *(kept.inference for kept in running)]
     everything = {
         "podSelector": {"matchLabels": {"app.kubernetes.io/instance": owner.name, "app.kubernetes.io/name": "herald"}},
         "policyTypes": ["Ingress", "Egress"],
@@ -57,7 +64,7 @@ def objects(context: Context) -> tuple[Object, ...]:
             [_DNS, to_nats, _out(_WORLD, *_platform_ports(context))],
         )
     )
-    made.append(_policy(context, workers.COMPONENT, [scraped], [_DNS, to_nats, to_database, *_models(context)]))
+    made.append(_policy(context, workers.COMPONENT, [scraped], [_DNS, to_nats, to_database, *_models(context, models)]))
     made.append(_policy(context, migration.COMPONENT, [], [_DNS, to_database]))
     made.append(
         _policy(
@@ -65,7 +72,7 @@ def objects(context: Context) -> tuple[Object, ...]:
             inference.COMPONENT,
             [_in([agent], TRITON_GRPC), _in([_ANYWHERE_INSIDE], TRITON_METRICS)],
             # A model may have to be downloaded.
-            [_DNS, _out(_WORLD, 443)] if spec.inference.gpu is not None else [],
+            [_DNS, _out(_WORLD, 443)] if any(m.gpu is not None for m in models) else [],
         )
     )
     if nats.managed(context) is not None:
@@ -82,11 +89,10 @@ def objects(context: Context) -> tuple[Object, ...]:
     return tuple(made)
 
 
-def _models(context: Context) -> list[Object]:
+def _models(context: Context, models: Sequence[Inference]) -> list[Object]:
     spec = context.deployment.spec
     ways = [_out([_pods(context, inference.COMPONENT)], TRITON_GRPC)]
-    if spec.inference.openai is not None:
-        ways.append(_out(_WORLD, _port_of(spec.inference.openai.base_url)))
+    ways += [_out(_WORLD, port) for port in sorted({_port_of(m.openai.base_url) for m in models if m.openai})]
     external = spec.agent.memory.milvus.external
     if external is not None:
         ways.append(_out(_WORLD, _port_of(external.url)))

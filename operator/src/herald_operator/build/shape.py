@@ -5,6 +5,8 @@ made: an operator upgrade then changes no revision, and a rollback renders the o
 resources and secrets.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from herald_contracts.errors import PermanentError
 from herald_contracts.resources.v1alpha1 import AgentDeployment
 from herald_contracts.resources.v1alpha1.inference import Inference
-from herald_operator.build.context import DefaultImages
+from herald_operator.build.context import Context, DefaultImages
 from herald_operator.build.settings import instructions
 
 
@@ -36,7 +38,9 @@ class Shape(BaseModel):
     embedder_image: str
 
     def dump(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", by_alias=False)
+        # What was read is written back as it was, without the fields that a later Herald has added: the data of a
+        # ControllerRevision cannot be changed.
+        return self.model_dump(mode="json", by_alias=False, exclude_unset=True)
 
 
 def shape(deployment: AgentDeployment, images: DefaultImages) -> Shape:
@@ -44,8 +48,10 @@ def shape(deployment: AgentDeployment, images: DefaultImages) -> Shape:
     spec = deployment.spec
     on_gpu = spec.inference.gpu is not None
     return Shape(
+        version=1,
         instructions=instructions(deployment),
-        inference=spec.inference,
+        # With every default written out: a later Herald may have others.
+        inference=Inference.model_validate(spec.inference.model_dump()),
         history_messages=spec.agent.history_messages,
         memory=spec.agent.memory.enabled,
         recall_milliseconds=spec.agent.memory.recall_milliseconds,
@@ -65,6 +71,21 @@ def load(data: object) -> Shape:
         raise UnreadableRevision(f"the stored revision cannot be read ({where}: {first['msg']})") from None
 
 
+def at(context: Context, kept: Shape) -> Context:
+    """The context in which a kept revision is rendered."""
+    return replace(context, deployment=reshaped(context.deployment, kept))
+
+
+def remembering(context: Context, running: Iterable[Shape]) -> Context:
+    """The context in which servers are rendered that any of the running revisions needs."""
+    spec = context.deployment.spec
+    if spec.agent.memory.enabled or not any(shape_.memory for shape_ in running):
+        return context
+    memory = spec.agent.memory.model_copy(update={"enabled": True})
+    new = spec.model_copy(update={"agent": spec.agent.model_copy(update={"memory": memory})})
+    return replace(context, deployment=context.deployment.model_copy(update={"spec": new}))
+
+
 def reshaped(deployment: AgentDeployment, kept: Shape) -> AgentDeployment:
     """The deployment as it answers in a kept revision: its shape, with everything else as the spec says today."""
     spec = deployment.spec
@@ -80,9 +101,10 @@ def reshaped(deployment: AgentDeployment, kept: Shape) -> AgentDeployment:
         }
         if today.gpu is not None and kept.inference.gpu is not None:
             changes["gpu"] = today.gpu.model_copy(update={"count": kept.inference.gpu.count})
-        if today.openai is not None and kept.inference.openai is not None:
-            reference = today.openai.secret_ref
-            changes["openai"] = kept.inference.openai.model_copy(update={"secret_ref": reference})
+        then = kept.inference.openai
+        # A key is only good for its own endpoint, and no business of another.
+        if today.openai is not None and then is not None and today.openai.base_url == then.base_url:
+            changes["openai"] = today.openai
     memory = spec.agent.memory.model_copy(
         update={"enabled": kept.memory, "recall_milliseconds": kept.recall_milliseconds}
     )

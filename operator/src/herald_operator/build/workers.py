@@ -5,7 +5,7 @@ from herald_operator.build.context import ETC, HEALTH_PORT, Context
 from herald_operator.build.gateway import nats_credentials
 from herald_operator.build.naming import REVISION, SETTINGS, Object, digest
 from herald_operator.build.secrets import wanted
-from herald_operator.build.shape import Shape, reshaped
+from herald_operator.build.shape import Shape, at, reshaped
 
 COMPONENT = "agent"
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"memory": "768Mi"}}
@@ -19,6 +19,7 @@ def name(context: Context, revision: str) -> str:
 
 def objects(context: Context, revision: str, kept: Shape) -> tuple[Object, Object]:
     """Its ConfigMap and its ReplicaSet. How many there are is set apart, so that an autoscaler can own it."""
+    context = at(context, kept)
     owner = context.owner
     label = {REVISION: revision}
     selector = owner.selector(COMPONENT, **label)
@@ -76,7 +77,7 @@ def render(context: Context, revision: str, kept: Shape) -> str:
 
 
 def settings_digest(context: Context, rendered: str) -> str:
-    """What a worker began with. Secrets of channels are the gateway's, and those of a worker are read again anyway."""
+    """What a worker began with, of the revision that `context` is at. Secrets of channels are the gateway's."""
     used = sorted({w.name for w in wanted(context.deployment) if w.used_by in ("agent", "all")})
     return digest([rendered, {name_: context.secrets.get(name_, "") for name_ in used}, context.restart])
 

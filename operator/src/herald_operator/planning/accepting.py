@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from herald_contracts.resources.parse import InvalidResource, Problem, explain, with_instructions
 from herald_contracts.resources.v1alpha1 import AgentDeployment
+from herald_operator.build.history import from_object
 from herald_operator.build.inference import BUILT_IN_MODEL, CACHE
 from herald_operator.build.naming import Object
 from herald_operator.build.secrets import Wanted, wanted
@@ -48,6 +49,13 @@ def referenced(deployment: AgentDeployment) -> tuple[frozenset[str], frozenset[s
     reference = deployment.spec.instructions_from
     texts = frozenset({reference.name}) if reference is not None else frozenset[str]()
     return frozenset(w.name for w in wanted(deployment)), texts
+
+
+def remembered(seen: Observed) -> frozenset[str]:
+    """Names of the Secrets that stored revisions refer to: one of them may be answering."""
+    kept = [r.shape.inference for b in seen.of_kind("ControllerRevision") if (r := from_object(b)) and r.shape]
+    references = [r for i in kept for r in (i.secret_ref, i.openai.secret_ref if i.openai else None)]
+    return frozenset(r.name for r in references if r is not None)
 
 
 def resolve(deployment: AgentDeployment, seen: Observed) -> AgentDeployment | Refusal:

@@ -24,7 +24,7 @@ from herald_operator.build import (
 from herald_operator.build.context import Context
 from herald_operator.build.naming import REVISION, Object
 from herald_operator.build.settings import session_secret
-from herald_operator.build.shape import Shape
+from herald_operator.build.shape import Shape, at, remembering
 from herald_operator.planning import readiness
 from herald_operator.planning.observed import Key, Observed
 from herald_operator.planning.rollout import Decision
@@ -94,14 +94,15 @@ def secrets(context: Context, seen: Observed) -> tuple[Object, ...]:
     return tuple(made)
 
 
-def servers(context: Context, *, stopped: bool) -> tuple[Object, ...]:
-    """What does not depend on any revision."""
-    owner = context.owner
+def servers(context: Context, decision: Decision, *, stopped: bool) -> tuple[Object, ...]:
+    """What all revisions share: whatever one that is running needs is there."""
+    running = [r.shape for name in decision.running if (r := decision.revisions.get(name)) is not None and r.shape]
+    owner, context = context.owner, remembering(context, running)
     count = 0 if stopped else None
     account = owner.object("ServiceAccount", "v1", owner.name, "account", {"automountServiceAccountToken": False})
     return (
         account,
-        *network.objects(context),
+        *network.objects(context, running),
         *nats.objects(context, replicas=count),
         *postgres.objects(context, replicas=0 if stopped else 1),
         *milvus.objects(context, replicas=0 if stopped else 1),
@@ -228,7 +229,7 @@ def outdated_pods(
     context: Context, seen: Observed, name: str, shape: Shape, *, all_at_once: bool
 ) -> tuple[Object, ...]:
     """Workers that began with other settings than today's: the next one to be replaced, or all of them."""
-    digest = workers.settings_digest(context, workers.render(context, name, shape))
+    digest = workers.settings_digest(at(context, shape), workers.render(context, name, shape))
     pods = seen.pods_with(context.owner.selector(workers.COMPONENT, **{REVISION: name}))
     old = [p for p in pods if (p["metadata"].get("annotations") or {}).get("herald.dev/settings") != digest]
     old = sorted((p for p in old if not _leaving(p)), key=lambda p: str(p["metadata"]["name"]))

@@ -90,7 +90,7 @@ def make(context: Context, seen: Observed) -> Plan:
     stop = spec.suspend
     gone = stop and not seen.pods_with(owner.selector(gateway.COMPONENT))
     idle = gone and not seen.pods_with(owner.selector(workers.COMPONENT))
-    wanted = (*children.servers(context, stopped=idle), *children.gateways(context, seen.apis), *made.make)
+    wanted = (*children.servers(context, decision, stopped=idle), *children.gateways(context, seen.apis), *made.make)
     scale = [*made.scale, *children.gateway_size(context, seen)]
     autoscalers: tuple[Object, ...] = ()
     if stop:

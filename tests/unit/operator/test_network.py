@@ -1,0 +1,147 @@
+"""Who may talk to whom, asked of the rendered policies as a network plugin would: both ends must agree."""
+
+from functools import cache
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from herald_operator.build.naming import Object
+from tests.resource_documents import changed
+from tests.unit.operator.specs import ALL, imagined
+
+OUTSIDE = "203.0.113.7"
+METADATA = "169.254.169.254"
+PODS: dict[str, dict[str, str]] = {
+    "operator": {"app.kubernetes.io/name": "herald-operator"},
+    "keda": {"app": "keda-operator"},
+    "stranger": {"app": "stranger"},
+}
+
+
+@cache
+def labels(name: str) -> dict[str, dict[str, str]]:
+    """Of one pod of each component. The migration's is of a Job that is done, and whose policy must stand anyway."""
+    world = imagined(ALL[name])
+    made = [b for b in world.children.values() if "template" in (b.get("spec") or {})]
+    pods = [b["spec"]["template"]["metadata"]["labels"] for b in made]
+    return {**{p["app.kubernetes.io/component"]: p for p in pods}, **PODS}
+
+
+@cache
+def policies(name: str) -> tuple[Object, ...]:
+    return tuple(imagined(ALL[name]).of("NetworkPolicy"))
+
+
+def _selects(selector: Object, pod: dict[str, str]) -> bool:
+    return bool(selector.get("matchLabels", {}).items() <= pod.items())
+
+
+def _peer(peer: Object, name: str, other: str, inside: bool) -> bool:
+    if "ipBlock" in peer:
+        block = peer["ipBlock"]
+        address = other if other[0].isdigit() else "10.0.0.9"
+        network = ip_network(block["cidr"])
+        if ip_address(address).version != network.version:
+            return False
+        return ip_address(address) in network and not any(ip_address(address) in ip_network(e) for e in block["except"])
+    if other[0].isdigit() or (not inside and "namespaceSelector" not in peer):
+        return False
+    return "podSelector" not in peer or _selects(peer["podSelector"], labels(name)[other])
+
+
+def _allows(name: str, way: str, pod: str, other: str, port: int, protocol: str) -> bool:
+    """One end. A pod that no policy selects lets everything through."""
+    if pod[0].isdigit() or pod in PODS:
+        return True
+    inside = other not in PODS
+    mine = [p["spec"] for p in policies(name) if _selects(p["spec"]["podSelector"], labels(name)[pod])]
+    assert len(mine) == 2, "the one that closes everything, and its own"
+    side = "to" if way == "egress" else "from"
+    return any(
+        ("ports" not in rule or any((p["port"], p["protocol"]) == (port, protocol) for p in rule["ports"]))
+        and (side not in rule or any(_peer(peer, name, other, inside) for peer in rule[side]))
+        for spec in mine
+        for rule in spec.get(way, ())
+    )
+
+
+def may(name: str, one: str, other: str, port: int, protocol: str = "TCP") -> bool:
+    return _allows(name, "egress", one, other, port, protocol) and _allows(name, "ingress", other, one, port, protocol)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "port"),
+    [
+        # The way of a message on a cluster of its own.
+        ("quickstart", OUTSIDE, "gateway", 8080),
+        ("quickstart", "gateway", "nats", 4222),
+        ("quickstart", "agent", "nats", 4222),
+        ("quickstart", "agent", "postgres", 5432),
+        ("quickstart", "agent", "milvus", 19530),
+        ("quickstart", "agent", "inference", 8001),
+        ("quickstart", "migration", "postgres", 5432),
+        ("quickstart", "operator", "nats", 4222),
+        ("quickstart", "gateway", OUTSIDE, 443),
+        ("managed", "nats", "nats", 6222),
+        # With what a person brings.
+        ("production", "agent", OUTSIDE, 5432),
+        ("production", "agent", OUTSIDE, 19530),
+        ("production", "migration", OUTSIDE, 6543),
+        ("production", "inference", OUTSIDE, 443),
+        ("openai", "agent", OUTSIDE, 443),
+        ("openai", "agent", OUTSIDE, 4222),
+        ("openai", "gateway", OUTSIDE, 4222),
+        # Those who watch.
+        ("quickstart", "stranger", "gateway", 9090),
+        ("quickstart", "stranger", "agent", 9090),
+        ("quickstart", "stranger", "inference", 8002),
+    ],
+)
+def test_a_step_is_open_at_both_ends(name: str, one: str, other: str, port: int) -> None:
+    assert may(name, one, other, port)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "port"),
+    [
+        ("quickstart", "gateway", "postgres", 5432),
+        ("quickstart", "gateway", "milvus", 19530),
+        ("quickstart", "gateway", "inference", 8001),
+        ("quickstart", "agent", "gateway", 8080 + 1),
+        ("quickstart", "agent", OUTSIDE, 443),
+        ("quickstart", "agent", "nats", 6222),
+        ("quickstart", "agent", "inference", 8000),
+        ("quickstart", "migration", "nats", 4222),
+        ("quickstart", "migration", OUTSIDE, 443),
+        ("quickstart", "postgres", OUTSIDE, 443),
+        ("quickstart", "milvus", OUTSIDE, 443),
+        ("quickstart", "nats", OUTSIDE, 443),
+        ("quickstart", "inference", OUTSIDE, 443),
+        ("quickstart", "inference", "postgres", 5432),
+        ("quickstart", "keda", "postgres", 5432),
+        ("quickstart", "stranger", "nats", 4222),
+        ("quickstart", "stranger", "postgres", 5432),
+        ("quickstart", "stranger", "inference", 8001),
+        ("quickstart", OUTSIDE, "agent", 8080),
+        ("quickstart", OUTSIDE, "nats", 4222),
+        ("quickstart", "operator", "postgres", 5432),
+        # Where clouds keep their credentials.
+        ("quickstart", "gateway", METADATA, 443),
+        ("production", "agent", METADATA, 80),
+        ("production", "inference", METADATA, 443),
+    ],
+)
+def test_everything_else_is_closed(name: str, one: str, other: str, port: int) -> None:
+    assert not may(name, one, other, port)
+
+
+@pytest.mark.parametrize(("name", "who"), [("quickstart", "gateway"), ("quickstart", "agent"), ("openai", "agent")])
+def test_names_can_be_resolved(name: str, who: str) -> None:
+    assert may(name, who, "10.96.0.10", 53, "UDP")
+
+
+def test_keda_may_ask_the_managed_database_where_it_scales() -> None:
+    world = imagined(changed(ALL["quickstart"], {"spec.agent": {"autoscaling": {"max": 3}}}))
+    policy = world.children["NetworkPolicy", "support-postgres"]
+    peers = policy["spec"]["ingress"][0]["from"]
+    assert {"matchLabels": PODS["keda"]} in [p.get("podSelector") for p in peers]
