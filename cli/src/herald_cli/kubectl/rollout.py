@@ -62,7 +62,7 @@ def status_(watch: bool, timeout: float, json_: bool, target: Target) -> None:
                 if json_:
                     screen.document(_report(deployment, found))
                 else:
-                    screen.show([_line(deployment, found, of(sys.stdout))])
+                    screen.show([_line(deployment, found, of(sys.stdout))], found)
                 if not watch or found.state in ("done", "failed"):
                     return found
                 await asyncio.sleep(_LOOK_SECONDS)

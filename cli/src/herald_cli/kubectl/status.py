@@ -42,12 +42,13 @@ def command(everywhere: bool, watch: bool, json_: bool, target: Target) -> None:
         async with connect(target) as api:
             while True:
                 found, single = await _look(api, target, everywhere)
-                now = datetime.now(UTC)
+                now, style = datetime.now(UTC), of(sys.stdout)
+                state = report(found[0]) if single else {"deployments": [report(d) for d in found]}
                 if json_:
-                    screen.document(report(found[0]) if single else {"deployments": [report(d) for d in found]})
+                    screen.document(state)
                 else:
-                    style = of(sys.stdout)
-                    screen.show(lines(found[0], now, style) if single else rows(found, now, style, everywhere))
+                    shown = lines(found[0], now, style) if single else rows(found, now, style, everywhere)
+                    screen.show(shown, state)
                 if not watch:
                     return all(d.ready for d in found)
                 await asyncio.sleep(_WATCH_SECONDS)

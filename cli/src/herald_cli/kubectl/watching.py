@@ -16,12 +16,11 @@ class Screen:
         self._again = again
         self._shown: object = None
 
-    def show(self, lines: Sequence[str]) -> None:
-        live = self._again and sys.stdout.isatty()
-        # Ages grow: a terminal is redrawn each time, a file gets what is new.
-        if live:
+    def show(self, lines: Sequence[str], state: object) -> None:
+        """`state` is what counts as changed; ages in the lines grow by themselves, which only a terminal is shown."""
+        if self._again and sys.stdout.isatty():
             click.clear()
-        elif not self._new(list(lines)):
+        elif not self._new(state):
             return
         for line in lines:
             click.echo(line)
