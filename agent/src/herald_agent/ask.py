@@ -144,7 +144,23 @@ async def _replay(_: AgentSettings, db: Database, chosen: argparse.Namespace) ->
 
 
 async def _probe(settings: AgentSettings, db: Database, chosen: argparse.Namespace) -> AsyncIterator[Any]:
-    yield await probing.probe(settings, db, chosen.part)
+    """One after the other: this process lives in the memory of a worker's container."""
+    for part in chosen.parts:
+        try:
+            seen = await _counted(settings, db) if part == "ledger" else await probing.PROBES[part](settings, db)
+            yield {"part": part, "seen": seen}
+        except HeraldError as e:
+            yield {"part": part, "problem": str(e)}
+
+
+async def _counted(settings: AgentSettings, db: Database) -> str:
+    found = await look(settings.nats, settings.names, db)
+    counts = found.counts
+    if not counts.balanced:
+        raise probing.NotWell(f"accepted {counts.accepted} is not the sum of the others: please report this")
+    if not found.complete:
+        raise probing.NotWell("NATS does not answer, so that messages no worker has read are not counted")
+    return f"{counts.accepted} accepted, {counts.answered} answered, {counts.dead} dead, and the sum is right"
 
 
 _ANSWERS = {
@@ -188,8 +204,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--all", action="store_true", help="also those that were replayed")
     one = questions.add_parser("replay", help="give letters another chance")
     one.add_argument("letters", type=int, nargs="+", metavar="ID")
-    one = questions.add_parser("probe", help="use a part for real")
-    one.add_argument("part", choices=sorted(probing.PROBES))
+    one = questions.add_parser("probe", help="use parts for real")
+    one.add_argument("parts", nargs="+", choices=sorted({*probing.PROBES, "ledger"}), metavar="PART")
     return parser
 
 

@@ -67,8 +67,3 @@ PROBES: dict[str, Callable[[AgentSettings, Database], Awaitable[str]]] = {
     "database": lambda _, db: database(db),
     "schema": lambda _, db: schema(db),
 }
-
-
-async def probe(settings: AgentSettings, db: Database, part: str) -> dict[str, str]:
-    """One of PROBES. Raises HeraldError."""
-    return {"seen": await PROBES[part](settings, db)}

@@ -1,5 +1,6 @@
 """The `kubectl-herald` command, which kubectl calls for `kubectl herald`."""
 
+import importlib.util
 import sys
 from collections.abc import Mapping
 from typing import ClassVar
@@ -7,6 +8,7 @@ from typing import ClassVar
 import click
 
 from herald_cli.main import Commands
+from herald_contracts.errors import ConfigurationError
 
 COMMANDS = {
     "status": "herald_cli.kubectl.status",
@@ -15,6 +17,7 @@ COMMANDS = {
     "ledger": "herald_cli.kubectl.ledger",
     "dead-letters": "herald_cli.kubectl.dead_letters",
     "logs": "herald_cli.kubectl.logs",
+    "doctor": "herald_cli.kubectl.doctor",
 }
 
 
@@ -30,6 +33,8 @@ def cli() -> None:
 
     A deployment's name may be left out where the namespace has just one.
     """
+    if importlib.util.find_spec("kubernetes") is None:
+        raise ConfigurationError("the Kubernetes client is not installed", hint="pip install 'herald-cli[cluster]'")
 
 
 def main() -> None:

@@ -21,15 +21,16 @@ from herald_operator.build.naming import REVISION
 _PROTOCOL = "v4.channel.k8s.io"
 _STDOUT, _STDERR, _END = 1, 2, 3
 _MOST_ERROR = 4_000  # bytes of what a command says on its way out
-_TEMPORARY = 75  # sysexits.h EX_TEMPFAIL
+# How `herald_agent.ask` ends: sysexits.h EX_TEMPFAIL, and argparse's own for what it does not know.
+_TEMPORARY, _USAGE = "75", "2"
 
 
 class NoWorker(TemporaryError):
     """There is no pod that could be asked."""
 
 
-class TooOld(PermanentError):
-    """The workers' image does not know the question."""
+class OtherVersion(PermanentError):
+    """The workers' image is of another version, which does not know the question."""
 
 
 class NotAnswered(PermanentError):
@@ -111,7 +112,7 @@ def _value(line: bytes) -> Any:
 
 
 async def execute(api: Api, pod: Object, container: str, command: Sequence[str]) -> AsyncGenerator[bytes]:
-    """What a command in a pod writes. Raises Forbidden, Unreachable, TooOld, NotAnswered, NotNow."""
+    """What a command in a pod writes. Raises Forbidden, Unreachable, OtherVersion, NotAnswered, NotNow."""
     namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
     path = f"/api/v1/namespaces/{namespace}/pods/{name}/exec"
     query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", c) for c in command)]
@@ -150,9 +151,11 @@ def ended(end: bytes, said: bytes, pod: str) -> TemporaryError | PermanentError 
     if status.get("status") == "Success":
         return None
     text = said.decode(errors="replace").strip()
-    if "No module named herald_agent.ask" in text or "invalid choice" in text:
-        return TooOld(f"pod {pod} runs a Herald that is too old for this question, or this command is too old for it")
     causes = (status.get("details") or {}).get("causes") or ()
     code = next((c.get("message") for c in causes if c.get("reason") == "ExitCode"), "")
+    if "No module named herald_agent.ask" in text or code == _USAGE:
+        return OtherVersion(
+            f"pod {pod} runs another version of Herald than this command, and does not know the question"
+        )
     last = text.splitlines()[-1] if text else str(status.get("message") or "it did not say why")
-    return NotNow(last) if code == str(_TEMPORARY) else NotAnswered(f"{last} (in pod {pod})")
+    return NotNow(last) if code == _TEMPORARY else NotAnswered(f"{last} (in pod {pod})")

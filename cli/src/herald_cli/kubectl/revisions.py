@@ -37,6 +37,8 @@ def progress(deployment: Deployment) -> Progress:
     if promoted.get("status") == "True":
         return Progress("done", f"{deployment.active} answers")
     if promoted.get("reason") == "RevisionFailed":
+        if f"rolled back to {deployment.active} by hand" in str(promoted.get("message")):
+            return Progress("done", f"{deployment.active} answers, gone back to by hand; the spec asks for another")
         going = f"; {deployment.active} goes on answering" if deployment.active else ""
         return Progress("failed", f"{promoted.get('message')}{going}")
     if deployment.paused:

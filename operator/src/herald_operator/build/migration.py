@@ -11,7 +11,9 @@ _RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory"
 
 def name(context: Context, kept: Shape) -> str:
     """A Job's template never changes, so its name says what it was made from."""
-    return context.owner.child(f"migrate-{digest([kept.agent_image, context.database_secret], 8)}")
+    made_from = [kept.agent_image, context.database_secret]
+    pulled_with = context.deployment.spec.images.pull_secrets
+    return context.owner.child(f"migrate-{digest([*made_from, *pulled_with], 8)}")
 
 
 def objects(context: Context, revision: str, kept: Shape) -> tuple[Object, ...]:

@@ -29,6 +29,7 @@ from herald_operator.planning import readiness
 from herald_operator.planning.observed import Key, Observed
 from herald_operator.planning.rollout import Decision
 
+AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 OPTIONAL = ("HTTPRoute", "ScaledObject", "TriggerAuthentication", "PodMonitor")
 # Of these kinds we remove what is not wanted any more. A volume or a Secret is never removed by a change of the spec.
 PRUNED = frozenset(
@@ -140,7 +141,11 @@ def of_revisions(context: Context, seen: Observed, decision: Decision, *, databa
         job = migration.name(context, shape)
         keep.add(("Job", job))
         if not readiness.job(seen, job).ready:
-            if database_ready:
+            there = seen.child("Job", job)
+            if there is not None:
+                # Its template cannot be changed, and it goes on with the settings that it began with.
+                keep |= _settings_of(there)
+            elif database_ready:
                 make += migration.objects(context, name, shape)
             if seen.child("ReplicaSet", workers.name(context, name)) is None:
                 continue
@@ -150,7 +155,44 @@ def of_revisions(context: Context, seen: Observed, decision: Decision, *, databa
         make += _served(scaling.agents(context, decision.active, keda="ScaledObject" in seen.apis), seen.apis)
     if context.deployment.spec.agent.most > 1:
         make.append(workers.budget(context))
-    return Children(tuple(make), frozenset(keep), tuple(dict.fromkeys(scale)))
+    # Two revisions may share a model server and a migration.
+    once = {(o["kind"], o["metadata"]["name"]): o for o in reversed(make)}
+    return Children(tuple(reversed(once.values())), frozenset(keep), tuple(dict.fromkeys(scale)))
+
+
+def _settings_of(job: Object) -> set[Key]:
+    volumes = job["spec"]["template"]["spec"].get("volumes") or ()
+    return {("ConfigMap", v["configMap"]["name"]) for v in volumes if v.get("configMap")}
+
+
+def gateway_size(context: Context, seen: Observed) -> tuple[Scale, ...]:
+    """Nothing where an autoscaler is at work: it leaves alone what is at 0, as after a suspend."""
+    name, count = context.owner.child("gateway"), gateway.replicas(context)
+    autoscaling = context.deployment.spec.gateway.autoscaling
+    if autoscaling is not None:
+        live = seen.child("Deployment", name)
+        now = int(live["spec"].get("replicas", 1)) if live is not None else 1
+        count = autoscaling.min if now < autoscaling.min else None
+    return (Scale("Deployment", name, count),) if count is not None else ()
+
+
+def stopped(
+    context: Context, seen: Observed, wanted: Iterable[Object], *, gateway_gone: bool, workers_gone: bool
+) -> list[Scale]:
+    """Who goes next: the gateway, then the workers, who may need their models to the end, then those."""
+    bodies = {(b["kind"], b["metadata"]["name"]): b for b in (*wanted, *seen.children.values())}
+    going = {"gateway": True, workers.COMPONENT: gateway_gone, inference.COMPONENT: workers_gone}
+    return [
+        Scale(kind, name, 0)
+        for (kind, name), body in bodies.items()
+        if kind in ("Deployment", "ReplicaSet")
+        and going.get(body["metadata"]["labels"]["app.kubernetes.io/component"], False)
+    ]
+
+
+def autoscalers(seen: Observed) -> tuple[Object, ...]:
+    """Those there are: they must not start again what is being stopped."""
+    return tuple(b for key, b in sorted(seen.children.items()) if key[0] in AUTOSCALERS and not _leaving(b))
 
 
 def crew_size(context: Context, seen: Observed, active: str) -> int:

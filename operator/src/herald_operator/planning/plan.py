@@ -91,15 +91,15 @@ def make(context: Context, seen: Observed) -> Plan:
     gone = stop and not seen.pods_with(owner.selector(gateway.COMPONENT))
     idle = gone and not seen.pods_with(owner.selector(workers.COMPONENT))
     wanted = (*children.servers(context, stopped=idle), *children.gateways(context, seen.apis), *made.make)
-    scale = [*made.scale, *_gateways(context, seen)]
+    scale = [*made.scale, *children.gateway_size(context, seen)]
+    autoscalers: tuple[Object, ...] = ()
     if stop:
         wanted = tuple(o for o in wanted if not _starts(o, seen))
-        # In the order of a message's way: workers need the model until they have finished.
-        crews = [Scale("ReplicaSet", workers.name(context, name), 0) for name in decision.running]
-        scale = [*(crews if gone else []), *(Scale(s.kind, s.name, 0) for s in made.scale if idle)]
-        scale.append(Scale("Deployment", owner.child("gateway"), 0))
+        autoscalers = children.autoscalers(seen)
+        scale = children.stopped(context, seen, wanted, gateway_gone=gone, workers_gone=idle)
     parts += _services(context, seen, decision)
     delete = children.unused(seen, wanted, made.keep) if seen.messaging.known or not decision.active else ()
+    delete += tuple(a for a in autoscalers if a not in delete)
     delete += _replaced(context, seen, decision)
     failed_job, again = _failed_migration(seen)
     asking = messaging_ready(context, seen).ready and not seen.messaging.known and not stop
@@ -138,20 +138,9 @@ def news(said: Object, live: Object) -> list[tuple[str, str, str]]:
     return status.transitions(said, live)
 
 
-def _gateways(context: Context, seen: Observed) -> list[Scale]:
-    """Their number; an autoscaler's own, but for too few: it leaves alone what stands at none."""
-    name, count = context.owner.child("gateway"), gateway.replicas(context)
-    if count is not None:
-        return [Scale("Deployment", name, count)]
-    autoscaling, live = context.deployment.spec.gateway.autoscaling, seen.child("Deployment", name)
-    least = autoscaling.min if autoscaling is not None else 1
-    now = int(live["spec"].get("replicas", 1)) if live is not None else 0
-    return [Scale("Deployment", name, least)] if now < least else []
-
-
 def _starts(wanted: Object, seen: Observed) -> bool:
     """Whether applying it would start pods, be it for the moment until they are scaled to none."""
-    if wanted["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
+    if wanted["kind"] in children.AUTOSCALERS:
         return True
     return wanted["kind"] in ("Deployment", "ReplicaSet", "Job") and not seen.child(
         wanted["kind"], wanted["metadata"]["name"]

@@ -26,6 +26,11 @@ FAILED = deployment(
     condition("Progressing", "False", "Failed"),
     condition("Promoted", "False", "RevisionFailed", f"{CANDIDATE} was given up: no image"),
 )
+GONE_BACK = deployment(
+    ACCEPTED,
+    condition("Progressing", "False", "Failed"),
+    condition("Promoted", "False", "RevisionFailed", f"{CANDIDATE} was given up: rolled back to {ACTIVE} by hand"),
+)
 INVALID = deployment(condition("Accepted", "False", "ReferenceMissing", "there is no Secret 'x'"))
 UNSEEN = deployment(generation=3)
 
@@ -37,6 +42,7 @@ UNSEEN = deployment(generation=3)
         (STARTING, "under way", "is being started"),
         (WAITING, "waiting", "is ready"),
         (FAILED, "failed", f"no image; {ACTIVE} goes on answering"),
+        (GONE_BACK, "done", f"{ACTIVE} answers, gone back to by hand"),
         (INVALID, "failed", "there is no Secret"),
         (UNSEEN, "under way", "has not looked"),
         (deployment(ACCEPTED), "under way", "has not said anything"),
