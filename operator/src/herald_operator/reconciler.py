@@ -66,7 +66,10 @@ class Reconciler:
         restart = seen.annotations.get("herald.dev/restart", "")
         context = Context(resolved, uid, self.images, restart=restart)
         if not paused:
-            seen = await self._make_secrets(context, seen)
+            try:
+                seen = await self._make_secrets(context, seen)
+            except (Refused, NameTaken) as e:
+                return await self._carry_out(key, seen, plan.refused(seen, Refusal("ApplyFailed", str(e))))
         hidden = (seen.secrets.get(children.operator_secret(context)) or {}).get("key", b"")
         context = replace(context, secrets=accepting.digests(seen, hidden))
         login = seen.secrets.get(context.nats_secret) if context.nats_secret is not None else None
@@ -107,7 +110,8 @@ class Reconciler:
         made = dict(seen.secrets)
         for wanted in children.secrets(context, seen):
             name = wanted["metadata"]["name"]
-            answer = await self.cluster.apply(wanted, new=made.get(name) is None)
+            # Whose it is was not known before: it was read for its values only.
+            answer = await self.cluster.apply(wanted, new=True)
             made[name] = accepting.decoded(answer)
             self.writes += 1
         return replace(seen, secrets=made)
