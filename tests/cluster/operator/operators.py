@@ -54,24 +54,24 @@ def credentials(cluster: Cluster, path: Path, *, server: str = "", ca: str = "")
 
 
 class Operator(Server):
-    """`start`, `kill`, `pause`, `resume`, `stop`; started means: it leads, or stands by where `leads` is False."""
+    """`start`, `kill`, `pause`, `resume`, `stop`. `start` returns once it leads.
+
+    Not so with `at_once`: for one whose way to the API server is in this very process, or that has to stand by.
+    """
 
     def __init__(
         self,
         folder: Path,
         kubeconfig: Path,
         *,
-        namespaces: Sequence[str] = (),
-        lease_namespace: str = SYSTEM,
-        leads: bool = True,
+        at_once: bool = False,
         arguments: Sequence[str] = (),
     ) -> None:
         ports = Ports()
         self.health, metrics = ports.pick(), ports.pick()
-        wanted = ("leading",) if leads else ("leading", "standing by")
 
         async def ready() -> bool:
-            return await self.state() in wanted
+            return at_once or await self.state() == "leading"
 
         super().__init__(
             Program(
@@ -83,9 +83,8 @@ class Operator(Server):
                     "--host=127.0.0.1",
                     f"--health-port={self.health}",
                     f"--metrics-port={metrics}",
-                    f"--lease-namespace={lease_namespace}",
+                    f"--lease-namespace={SYSTEM}",
                     "--log-level=debug",
-                    *([f"--namespaces={','.join(namespaces)}"] if namespaces else []),
                     *arguments,
                 ),
                 cwd=folder,
@@ -106,6 +105,9 @@ class Operator(Server):
                 return said
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return ""
+
+    async def leads(self) -> bool:
+        return await self.state() == "leading"
 
     def said(self) -> str:
         """Its log, all starts of it."""

@@ -153,24 +153,12 @@ class Place:
 
     async def settled(self, name: str = "support") -> Object:
         """The resource, once the spec's own revision answers, is proved, and nobody else has workers."""
-
-        def look(body: Object) -> bool:
-            status = body.get("status") or {}
-            said = conditions_of(body)
-            return (
-                status.get("observedGeneration") == body["metadata"]["generation"]
-                and all(said.get(kind, {}).get("status") == "True" for kind in ("Ready", "Promoted"))
-                and status.get("stableRevision") == status.get("activeRevision")
-                and not status.get("candidateRevision")
-            )
-
-        await self.until(look, name, what="settled")
-
-        async def alone() -> bool:
-            return len(await self.crews(name)) == 1
-
-        await eventually(alone, within=SECONDS, what="one crew of workers")
+        await self.until(_proved, name, what="settled")
+        await soon(lambda: self.is_settled(name), what="one crew of workers")
         return await self.resource(name)
+
+    async def is_settled(self, name: str = "support") -> bool:
+        return _proved(await self.resource(name)) and len(await self.crews(name)) == 1
 
     async def wanted(self, name: str = "support") -> str:
         """The revision that the spec asks for."""
@@ -197,6 +185,16 @@ async def soon(look: Callable[[], Awaitable[object]], *, what: str, within: floa
 
 def conditions_of(body: Object) -> dict[str, Object]:
     return {str(c["type"]): c for c in (body.get("status") or {}).get("conditions") or ()}
+
+
+def _proved(body: Object) -> bool:
+    status, said = body.get("status") or {}, conditions_of(body)
+    return (
+        status.get("observedGeneration") == body["metadata"]["generation"]
+        and all(said.get(kind, {}).get("status") == "True" for kind in ("Ready", "Promoted"))
+        and status.get("stableRevision") == status.get("activeRevision")
+        and not status.get("candidateRevision")
+    )
 
 
 def _said(body: Object) -> str:
