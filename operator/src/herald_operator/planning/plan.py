@@ -76,6 +76,8 @@ def deleting(seen: Observed) -> Plan:
     step = deletion.leave(seen)
     live = seen.resource.get("status") or {}
     said = {**live, "phase": "Deleting"} if live else {"phase": "Deleting"}
+    if "conditions" in said:
+        said["conditions"] = status.ours(live)
     return Plan(said, delete=step.delete, finalizer=False if step.done else None, again=step.again)
 
 
