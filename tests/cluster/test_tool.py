@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tools.cluster import Cluster, Trouble, attach, leftovers, mounts, packages, start, stop
+from tools.cluster import Cluster, Trouble, attach, leftovers, mounts, network, packages, start, stop
 from tools.cluster.images import archive
-from tools.cluster.network import LINK
 from tools.cluster.processes import Processes, marked
 from tools.cluster.state import RUN, Folder, NodeKind
 
@@ -57,7 +56,7 @@ def nothing_is_left(state: Path) -> None:
     if (RUN / "node").exists():
         assert (RUN / "node").read_text() != str(folder.root)
     elif os.geteuid() == 0:
-        assert not Path("/sys/class/net", LINK).exists()
+        assert not network.is_up()
         assert not list(Path("/sys/fs/cgroup").glob(f"**/herald-{folder.id}"))
 
 

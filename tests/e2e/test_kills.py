@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.e2e.site import SYSTEM, Site
+from tests.e2e.site import Site
 from tests.e2e.team import Team, team
 
 pytestmark = pytest.mark.timeout(900)
@@ -26,12 +26,13 @@ async def test_every_part_is_killed_under_load(site: Site) -> None:
             await _answers(load.inbox, 20)
 
 
-async def test_messages_flow_while_no_operator_runs(site: Site) -> None:
+async def test_messages_flow_while_no_operator_is_installed(site: Site) -> None:
+    """`helm uninstall` takes the operator alone; a later `helm install` finds everything as it was."""
     async with team(site, "alone") as mine:
         site.apply(mine.resource(), namespace=mine.namespace)
         await asyncio.to_thread(mine.wait_ready)
         try:
-            await asyncio.to_thread(_operators, site, 0)
+            await asyncio.to_thread(site.uninstall)
             async with mine.load(conversations=4) as load:
                 await _answers(load.inbox, 10)
                 # Kubernetes itself puts another worker in its place.
@@ -40,7 +41,10 @@ async def test_messages_flow_while_no_operator_runs(site: Site) -> None:
                 await asyncio.to_thread(_replaced, mine, "agent", victim["metadata"]["uid"])
                 await _answers(load.inbox, 10)
         finally:
-            await asyncio.to_thread(_operators, site, 2)
+            await asyncio.to_thread(site.install)
+        before = mine.status()["activeRevision"]
+        mine.patch({"instructions": "You answer in verse."})
+        await asyncio.to_thread(mine.wait_promoted, before)
 
 
 async def _kill(mine: Team, pod: str) -> None:
@@ -71,15 +75,3 @@ async def _answers(inbox: "object", more: int) -> None:
     async with asyncio.timeout(90):
         while len(inbox()) < before + more:
             await asyncio.sleep(0.1)  # the time between two looks
-
-
-def _operators(site: Site, count: int) -> None:
-    site.kubectl("scale", "deployment", "herald-operator", "-n", SYSTEM, f"--replicas={count}")
-    selector = "app.kubernetes.io/name=herald-operator"
-
-    def look() -> bool:
-        return len(site.get("pods", "-n", SYSTEM, "-l", selector)["items"]) == count
-
-    site.until(f"{count} operators", look, seconds=90)
-    if count:
-        site.kubectl("rollout", "status", "deployment/herald-operator", "-n", SYSTEM, "--timeout=90s")

@@ -35,6 +35,8 @@ class Module:
     version_of: str = ""  # the required module whose version the binary reports ...
     version_in: tuple[str, ...] = ()  # ... and the variables that hold it
     takes: str = "about a minute"
+    keeps: tuple[str, ...] = ()  # manifests that this module ships, as patterns of their paths ...
+    kept_as: str = ""  # ... and the file beside the programs that has them all
 
     @property
     def folder(self) -> Path:
@@ -61,6 +63,7 @@ class Module:
     def key(self, go_version: str) -> str:
         """Name of what would be built now."""
         digest = hashlib.sha256(f"{go_version}\0{self.package}\0{self.linker_flags()}\0{os.uname().machine}".encode())
+        digest.update("\0".join((*self.keeps, self.kept_as)).encode())
         for path in sorted(self.folder.iterdir()):
             if path.name in ("go.mod", "go.sum") or path.suffix == ".go":
                 digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
@@ -71,6 +74,7 @@ class Module:
 
 
 _KUBERNETES_VERSION = "k8s.io/component-base/version"
+_STAGES = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
 _SERVERS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 MODULES = {
     module.name: module
@@ -90,6 +94,8 @@ MODULES = {
             package="sigs.k8s.io/kwok/cmd/kwok",
             version_of="sigs.k8s.io/kwok",
             takes="about 2 minutes",
+            keeps=tuple(f"kustomize/stage/{folder}/*.yaml" for folder in _STAGES),
+            kept_as="stages.yaml",
         ),
         Module(
             "helm",
@@ -98,6 +104,15 @@ MODULES = {
             version_of="helm.sh/helm/v4",
             version_in=("helm.sh/helm/v4/internal/version.version",),
             takes="about 2 minutes",
+        ),
+        Module(
+            "argocd",
+            ("argocd",),
+            package="github.com/argoproj/argo-cd/v3/cmd",
+            version_of="github.com/argoproj/argo-cd/v3",
+            takes="about 5 minutes on two cores",
+            keeps=("manifests/crds/*-crd.yaml", "manifests/base/config/*.yaml"),
+            kept_as="configuration.yaml",
         ),
     )
 }
@@ -161,8 +176,8 @@ def _compile(module: Module, go: golang.Go, done: Path) -> None:
     for name in module.programs:
         if name != binary.name:
             (part / name).symlink_to(binary.name)
-    if module.name == "kwok":
-        _keep_stages(go, module, part / "stages.yaml")
+    if module.keeps:
+        _keep_manifests(go, module, part / module.kept_as)
     part.rename(done)
 
 
@@ -206,8 +221,8 @@ def _go(go: golang.Go, module: Module, command: list[str], binary: Path) -> None
     print(f"built {module.name} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
-def _keep_stages(go: golang.Go, module: Module, target: Path) -> None:
-    """What kwok's nodes and pods do is configuration that its own module ships: keep it beside the program."""
+def _keep_manifests(go: golang.Go, module: Module, target: Path) -> None:
+    """What kwok's pods do, and Argo CD's types and settings: files of their own modules, kept beside the program."""
     listed = subprocess.run(
         [go.path, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module.version_of],
         cwd=module.folder,
@@ -215,13 +230,11 @@ def _keep_stages(go: golang.Go, module: Module, target: Path) -> None:
         capture_output=True,
         text=True,
     )
-    stages = Path(listed.stdout.strip() or "/nonexistent") / "kustomize" / "stage"
-    files = [
-        path
-        for folder in ("node/fast", "node/heartbeat-with-lease", "pod/fast")
-        for path in sorted((stages / folder).glob("*.yaml"))
-        if path.name != "kustomization.yaml"
-    ]
-    if not files:
-        raise Trouble(f"{module.version_of} {module.version()} has no stages where they used to be ({stages})")
-    target.write_text("\n---\n".join(path.read_text().strip() for path in files) + "\n")
+    shipped = Path(listed.stdout.strip() or "/nonexistent")
+    texts = []
+    for pattern in module.keeps:
+        files = [path for path in sorted(shipped.glob(pattern)) if path.name != "kustomization.yaml"]
+        if not files:
+            raise Trouble(f"{module.version_of} {module.version()} has no {pattern} any more ({shipped})")
+        texts += [path.read_text().strip() for path in files]
+    target.write_text("\n---\n".join(texts) + "\n")

@@ -154,6 +154,8 @@ def _apiserver(folder: Folder, settings: Settings) -> Program:
             "--kubelet-preferred-address-types=InternalIP",
         ]
     else:
+        # Said outright, or it asks the machine for its default route, and one that is offline has none.
+        flags.append(f"--advertise-address={settings.address}")
         # A loopback address may not stand in the endpoints of the service `kubernetes`, and no pod will look.
         flags.append("--endpoint-reconciler-type=none")
     return _program(settings, "kube-apiserver", *flags)

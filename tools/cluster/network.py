@@ -5,11 +5,12 @@ the host's own rules, and Services work on kernels without br_netfilter. Network
 """
 
 import json
+import socket
 import subprocess
 from pathlib import Path
 
 from tools.cluster import packages
-from tools.cluster.control_plane import NODE_ADDRESS, PODS
+from tools.cluster.control_plane import NODE_ADDRESS, PODS, SERVICES
 from tools.cluster.trouble import Trouble
 
 LINK = "herald0"
@@ -36,6 +37,8 @@ def up() -> None:
     _ip("link", "add", LINK, "type", "bridge")
     _ip("address", "add", f"{NODE_ADDRESS}/32", "dev", LINK)
     _ip("link", "set", LINK, "up")
+    # The host itself reaches Services too, also on a machine that is offline and has no other way to send them.
+    _ip("route", "add", SERVICES, "dev", LINK)
     # Left on afterwards: something else may have come to rely on it.
     _FORWARD.write_text("1\n")
     _nft(_RULES)
@@ -48,8 +51,13 @@ def down() -> None:
     for table in ours:
         if table in there:
             _nft(f"delete {table}")
-    if Path("/sys/class/net", LINK).exists():
+    if is_up():
         _ip("link", "delete", LINK)
+
+
+def is_up() -> bool:
+    """Whether the link is there."""
+    return LINK in (name for _, name in socket.if_nameindex())
 
 
 def cni(name: str, data: Path) -> str:

@@ -31,12 +31,15 @@ def names(snapshot: Snapshot) -> Names:
     return Names(snapshot.namespace, snapshot.name)
 
 
+def nats_settings(folder: StateFolder, snapshot: Snapshot) -> settings.Nats:
+    return settings.Nats(url=component(snapshot, "nats").address, credentials=folder.credentials / "nats")
+
+
 @contextlib.asynccontextmanager
 async def nats(folder: StateFolder, snapshot: Snapshot, *, wait: float = 5) -> AsyncIterator[Client]:
     """A connection to its NATS. Raises Unreachable."""
     hush()
-    where = settings.Nats(url=component(snapshot, "nats").address, credentials=folder.credentials / "nats")
-    client = await connect(where, "herald command", wait=wait)
+    client = await connect(nats_settings(folder, snapshot), "herald command", wait=wait)
     try:
         yield client
     finally:

@@ -61,15 +61,15 @@ def load(*, parts: bool) -> None:
         importlib.import_module(module)
 
 
-async def examine(checks: dict[str, tuple[Check, str]]) -> list[Finding]:
-    """Run all checks at once; each comes with what to do when it fails."""
+async def examine(checks: dict[str, tuple[Check, str]], *, seconds: float = SECONDS) -> list[Finding]:
+    """Run all checks at once, each for so many seconds; each comes with what to do when it fails."""
 
     async def one(name: str, check: Check, advice: str) -> Finding:
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(seconds):
                 seen = await check()
         except TimeoutError:
-            return Finding(name, "failed", f"no answer within {SECONDS:g} s", advice)
+            return Finding(name, "failed", f"no answer within {seconds:g} s", advice)
         except Trouble as e:
             return Finding(name, "failed", str(e), e.next or advice)
         except HeraldError as e:

@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+from collections.abc import Mapping
+from typing import ClassVar
 
 import click
 
@@ -25,11 +27,13 @@ COMMANDS = {
 class Commands(Rim):
     """Subcommands by name, loaded late so that `herald status` does not wait for what only `herald up` needs."""
 
+    modules: ClassVar[Mapping[str, str]] = COMMANDS
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = COMMANDS.get(cmd_name)
+        module = self.modules.get(cmd_name)
         if module is None:
             return None
         command: click.Command = importlib.import_module(module).command

@@ -3,8 +3,9 @@
 import asyncio
 import time
 
+from herald_agent import probing
 from herald_cli import access
-from herald_cli.diagnosis import SECONDS, Check, Finding, Trouble
+from herald_cli.diagnosis import Check, Finding, Trouble
 from herald_cli.state import Component, Snapshot, StateFolder
 from herald_contracts.settings import AgentSettings
 
@@ -66,25 +67,13 @@ async def _nats(folder: StateFolder, snapshot: Snapshot) -> str | Finding:
 
 
 async def _postgres(folder: StateFolder) -> str:
-    """Commits a durable write; the log record is made by PostgreSQL itself and belongs to no table."""
     async with access.database(folder) as db:
-        begun = time.perf_counter()
-        await db.value("SELECT pg_logical_emit_message(true, 'herald.doctor', 'probe')")
-        took = (time.perf_counter() - begun) * 1_000
-        version = await db.value("SHOW server_version")
-        used = await db.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
-        most = await db.value("SHOW max_connections")
-    return f"PostgreSQL {version}, a durable write in {took:.0f} ms, {used} of {most} connections"
+        return await probing.database(db)
 
 
 async def _schema(folder: StateFolder) -> str:
-    from herald_agent.store.migrate import needed
-
     async with access.database(folder) as db:
-        reached = await db.value("SELECT coalesce(max(number), 0) FROM schema_migrations")
-    if reached != needed():
-        raise Trouble(f"at migration {reached}, this version needs {needed()}")
-    return f"at migration {reached}, as this version needs"
+        return await probing.schema(db)
 
 
 async def _clock(folder: StateFolder) -> str | Finding:
@@ -104,27 +93,7 @@ async def _clock(folder: StateFolder) -> str | Finding:
 
 
 async def _model(folder: StateFolder) -> str:
-    """Has the model write a few words, with the settings that the workers have."""
-    from herald_agent.models.create import create_model
-    from herald_agent.models.ports import ChatMessage
-
-    settings = await asyncio.to_thread(AgentSettings.load, folder.settings / "agent-1.json")
-    model = create_model(settings.model, settings.generation.model_copy(update={"max_tokens": 8}))
-    first: list[float] = []
-    begun = time.perf_counter()
-
-    async def on_text(_: str) -> None:
-        first.append(time.perf_counter() - begun)
-
-    try:
-        answer = await model.generate(
-            [ChatMessage("user", "Say hello.")], deadline=SECONDS - 5, on_text=on_text, request_id="doctor"
-        )
-    finally:
-        await model.close()
-    took = time.perf_counter() - begun
-    words = f"first words after {first[0]:.2f} s, " if first else ""
-    return f"{settings.model.model} answered {len(answer.text)} characters, {words}done after {took:.2f} s"
+    return await probing.model(await asyncio.to_thread(AgentSettings.load, folder.settings / "agent-1.json"))
 
 
 async def _triton(component: Component) -> str:

@@ -18,10 +18,9 @@ from herald_cli.signing import Client
 from herald_cli.state import Snapshot, StateFolder
 from herald_contracts.errors import MalformedMessage, PermanentError, TemporaryError
 from herald_contracts.identity import conversation_id
-from herald_contracts.ledger import Row
+from herald_contracts.ledger import OPEN, Row
 from herald_contracts.messages import LiveUpdate
 
-_OPEN = frozenset({"waiting", "running", "replying"})
 _LOOK_SECONDS = 0.1
 _LAST_CALL_SECONDS = 10.0
 
@@ -47,6 +46,7 @@ class Sent:
     reply: Reply | None = None
     row: Row | None = None
     listening: bool = False
+    witness: str = "signature good"  # how we know of the reply
     begun: float = field(default_factory=time.monotonic)
 
     def since(self) -> float:
@@ -62,7 +62,7 @@ async def send(
     conversation: str,
     sender: str,
     timeout: float,
-    on_text: Callable[[LiveUpdate], None],
+    on_text: Callable[[str], None],
     on_accepted: Callable[[Sent], None],
 ) -> Sent:
     """Post `text` and follow it until its fate is final. Raises NotAccepted or NoAnswer."""
@@ -75,7 +75,7 @@ async def send(
             if update.event_id == sent.event:
                 if update.text and sent.first_text is None:
                     sent.first_text = sent.since()
-                on_text(update)
+                on_text(update.text)
 
     async with (
         access.nats(folder, snapshot) as nats,
@@ -109,17 +109,28 @@ async def _listening(client: Client) -> AsyncIterator[Receiver | None]:
         yield receiver
 
 
+def event(sent: Sent, text: str, sender: str) -> bytes:
+    """The event that is posted. Pure."""
+    value = {
+        "id": sent.event,
+        "conversation": sent.conversation,
+        "sender": {"id": sender, "name": sender},
+        "text": text,
+        "type": "message",
+    }
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def judge(status: int, told: str, *, herald: str = "herald") -> None:
+    """Raises NoAnswer or NotAccepted unless the gateway has accepted. `herald`: the command that knows more."""
+    if status == 503:
+        raise NoAnswer(f"the gateway cannot store messages now (503)\n  look for a cause with `{herald} doctor`")
+    if not 200 <= status < 300:
+        raise NotAccepted(f"the gateway refused it: HTTP {status} {told[:300]}\n  see `{herald} logs gateway`")
+
+
 async def _post(gateway: str, client: Client, sent: Sent, text: str, sender: str, timeout: float) -> None:
-    body = json.dumps(
-        {
-            "id": sent.event,
-            "conversation": sent.conversation,
-            "sender": {"id": sender, "name": sender},
-            "text": text,
-            "type": "message",
-        },
-        ensure_ascii=False,
-    ).encode()
+    body = event(sent, text, sender)
     url = f"{gateway}/channels/{client.channel}/events"
     headers = {"Content-Type": "application/json", **client.headers(sent.event, body)}
     try:
@@ -127,11 +138,7 @@ async def _post(gateway: str, client: Client, sent: Sent, text: str, sender: str
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session,
             session.post(url, data=body, headers=headers) as response,
         ):
-            told = (await response.text())[:300]
-            if response.status == 503:
-                raise NoAnswer("the gateway cannot store messages now (503)\n  look for a cause with `herald doctor`")
-            if not 200 <= response.status < 300:
-                raise NotAccepted(f"the gateway refused it: HTTP {response.status} {told}\n  see `herald logs gateway`")
+            judge(response.status, await response.text())
     except (aiohttp.ClientError, TimeoutError) as e:
         raise NoAnswer(f"no gateway at {url} ({type(e).__name__})\n  see `herald status`") from None
     sent.accepted = sent.since()
@@ -146,7 +153,7 @@ async def _follow(db: Database, receiver: Receiver | None, sent: Sent) -> None:
             if reply.event == sent.event:
                 sent.reply, sent.answered = reply, sent.since()
         sent.row = await ledger.message(db, channel=sent.channel, event=sent.event)
-        if sent.row is not None and sent.row.state not in _OPEN:
+        if sent.row is not None and sent.row.state not in OPEN:
             # A failed turn is final before the person has been told.
             last_call = last_call or time.monotonic() + _LAST_CALL_SECONDS
             if receiver is None or sent.reply is not None or sent.row.state == "noted" or time.monotonic() > last_call:

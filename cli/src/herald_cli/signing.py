@@ -9,13 +9,14 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from herald_contracts.errors import ConfigurationError
 from herald_contracts.resources.v1alpha1 import AgentDeployment
+from herald_contracts.resources.v1alpha1.channels import Channel
 
 Kind = Literal["hmac", "standardWebhooks"]
 _TOLERANCE = 300
@@ -70,13 +71,23 @@ def client(deployment: AgentDeployment, folder: Path, name: str | None) -> Clien
 
     Raises ConfigurationError for a channel that is missing or of another kind.
     """
-    signed = [c for c in deployment.spec.channels if c.hmac is not None or c.standard_webhooks is not None]
+    channel, reference = choose(deployment.spec.channels, name)
+    file = folder / reference / "secret"
+    try:
+        return of(channel, file.read_bytes())
+    except OSError as e:
+        raise ConfigurationError(e.strerror or "cannot be read", path=str(file)) from None
+
+
+def choose(channels: Sequence[Channel], name: str | None) -> tuple[Channel, str]:
+    """Channel `name`, or the first that can be signed for, and the name of its Secret, whose key is `secret`."""
+    signed = [c for c in channels if c.hmac is not None or c.standard_webhooks is not None]
     known = ", ".join(c.name for c in signed) or "none"
     if not signed and name is None:
         raise ConfigurationError(
             "no channel of this deployment can be signed for", path="spec.channels", hint="add one of type hmac"
         )
-    channel = next((c for c in deployment.spec.channels if c.name == name), None) if name else signed[0]
+    channel = next((c for c in channels if c.name == name), None) if name else signed[0]
     if channel is None:
         raise ConfigurationError(f"there is no channel {name!r}", path="--channel", hint=f"signed channels: {known}")
     settings = channel.hmac or channel.standard_webhooks
@@ -86,12 +97,15 @@ def client(deployment: AgentDeployment, folder: Path, name: str | None) -> Clien
             path="--channel",
             hint=f"signed channels: {known}" if signed else "a web channel is written to on its page",
         )
-    file = folder / settings.secret_ref.name / "secret"
-    try:
-        secret = file.read_bytes().strip()
-    except OSError as e:
-        raise ConfigurationError(e.strerror or "cannot be read", path=str(file)) from None
-    return Client(channel.name, "hmac" if channel.hmac is not None else "standardWebhooks", secret, settings.reply_url)
+    return channel, settings.secret_ref.name
+
+
+def of(channel: Channel, secret: bytes) -> Client:
+    """The client of a channel that `choose` chose."""
+    settings = channel.hmac or channel.standard_webhooks
+    assert settings is not None, "chosen among those that can be signed for"  # noqa: S101
+    kind: Kind = "hmac" if channel.hmac is not None else "standardWebhooks"
+    return Client(channel.name, kind, secret.strip(), settings.reply_url)
 
 
 def event_id() -> str:

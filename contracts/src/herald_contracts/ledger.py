@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 State = Literal["waiting", "running", "replying", "answered", "noted", "unknown", "dead"]
 STATES: tuple[State, ...] = get_args(State)
+OPEN: frozenset[State] = frozenset({"waiting", "running", "replying"})  # of a message whose fate may still change
 
 MEANING: dict[State, str] = {
     "waiting": "accepted, its turn has not begun",

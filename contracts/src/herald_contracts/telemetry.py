@@ -28,4 +28,4 @@ LEDGER = "herald.ledger.messages"  # gauge {state}
 # Operator
 WRITES = "herald.operator.writes"  # counter {verb: PATCH | POST | DELETE}
 PASSES = "herald.operator.passes"  # counter {outcome: done | failed}
-PASS_SECONDS = "herald.operator.pass.duration"  # histogram s
+LOOK_SECONDS = "herald.operator.pass.duration"  # histogram s

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         health_port=chosen.health_port,
         metrics_port=chosen.metrics_port,
         workers=chosen.workers,
+        resync=chosen.resync,
     )
     log = logs.get("operator")
     try:
@@ -71,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--health-port", type=int, default=8081, help="/healthz/live and /healthz/ready (8081)")
     parser.add_argument("--metrics-port", type=int, default=9090, help="/metrics (9090)")
     parser.add_argument("--workers", type=int, default=8, help="deployments looked at at the same time (8)")
+    parser.add_argument(
+        "--resync",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="look at everything again after so long: Secrets, ConfigMaps and which APIs there are (60)",
+    )
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
     for name, image, what in _IMAGES:
         parser.add_argument(f"--image-{name}", default=image, metavar="IMAGE", help=f"of {what} ({image})")

@@ -42,6 +42,7 @@ def register(registry: kopf.OperatorRegistry, queue: Queue, store: Store, childr
         settings.watching.connect_timeout = 30
         settings.watching.chunk_size = 500
         settings.networking.request_timeout = 60
+        settings.queueing.exit_timeout = 0.1  # nothing waits there that the next process would not see again
         settings.posting.enabled = False  # Events are ours, on transitions
         settings.scanning.disabled = namespaces
         settings.peering.standalone = True

@@ -21,12 +21,11 @@ from herald_operator.health import Health
 from herald_operator.lease import Lease
 from herald_operator.messenger import Messenger
 from herald_operator.queueing import Key, Queue
-from herald_operator.reconciler import Reconciler
+from herald_operator.reconciler import RESYNC, Reconciler
 from herald_operator.store import Store
 from herald_runtime import logs, process
 
 LEASE = "herald-operator"
-_APIS_AGAIN = 60.0  # seconds
 log = logs.get("operator")
 
 
@@ -36,7 +35,7 @@ class Ended(TemporaryError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`namespaces` empty: all. `lease_namespace` is the operator's own."""
+    """`namespaces` empty: all. `lease_namespace` is the operator's own. `resync` is in seconds."""
 
     images: DefaultImages
     namespaces: tuple[str, ...]
@@ -45,6 +44,7 @@ class Options:
     health_port: int = 8081
     metrics_port: int = 9090
     workers: int = 8
+    resync: float = RESYNC
 
 
 async def serve(options: Options, stop: asyncio.Event) -> None:
@@ -78,7 +78,9 @@ class Operator:
         self._apis: frozenset[str] = frozenset()
         self.queue = Queue(self._look, options.workers)
         self.health = Health(lambda: self.queue.waiting)
-        self._reconciler = Reconciler(self._cluster, self._store, Messenger(), options.images, lambda: self._apis)
+        self._reconciler = Reconciler(
+            self._cluster, self._store, Messenger(), options.images, lambda: self._apis, resync=options.resync
+        )
         self._registry = kopf.OperatorRegistry()
         handlers.register(self._registry, self.queue, self._store, children, bool(options.namespaces))
 
@@ -149,7 +151,7 @@ class Operator:
     async def _follow_apis(self) -> None:
         """APIs may be installed later: whoever wants one is looked at again then."""
         while True:
-            await asyncio.sleep(_APIS_AGAIN)
+            await asyncio.sleep(self._options.resync)
             try:
                 served = await self._cluster.served()
             except HeraldError as e:

@@ -95,7 +95,13 @@ async def _connected(url: str, login: Mapping[str, bytes] | None) -> AsyncIterat
             allow_reconnect=False,
             user=user,
             password=password,
+            # Its own would log a traceback for each attempt; what is wrong is said in the status.
+            error_cb=_ignore,
         )
         yield client
     finally:
         await disconnect(client)
+
+
+async def _ignore(_: Exception) -> None:
+    pass

@@ -38,6 +38,7 @@ class Reconciler:
     images: DefaultImages
     apis: Callable[[], frozenset[str]]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    resync: float = RESYNC
     writes: int = field(default=0)
 
     async def reconcile(self, key: Key) -> float | None:
@@ -65,7 +66,10 @@ class Reconciler:
         restart = seen.annotations.get("herald.dev/restart", "")
         context = Context(resolved, uid, self.images, restart=restart)
         if not paused:
-            seen = await self._make_secrets(context, seen)
+            try:
+                seen = await self._make_secrets(context, seen)
+            except (Refused, NameTaken) as e:
+                return await self._carry_out(key, seen, plan.refused(seen, Refusal("ApplyFailed", str(e))))
         hidden = (seen.secrets.get(children.operator_secret(context)) or {}).get("key", b"")
         context = replace(context, secrets=accepting.digests(seen, hidden))
         login = seen.secrets.get(context.nats_secret) if context.nats_secret is not None else None
@@ -106,7 +110,8 @@ class Reconciler:
         made = dict(seen.secrets)
         for wanted in children.secrets(context, seen):
             name = wanted["metadata"]["name"]
-            answer = await self.cluster.apply(wanted, new=made.get(name) is None)
+            # Whose it is was not known before: it was read for its values only.
+            answer = await self.cluster.apply(wanted, new=True)
             made[name] = accepting.decoded(answer)
             self.writes += 1
         return replace(seen, secrets=made)
@@ -162,7 +167,7 @@ class Reconciler:
             return None
         if seen.deleting is not None:
             return decided.again
-        again = [RESYNC * (0.9 + 0.2 * secrets.randbelow(1_000) / 1_000)]
+        again = [self.resync * (0.9 + 0.2 * secrets.randbelow(1_000) / 1_000)]
         again += [decided.again] if decided.again is not None else []
         again += [_AFTER_REFUSAL] if refusals else []
         # What was just written about the rollout is a reason to look again, and no watch tells of it.

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ build)
     while [ "$1" != -o ]; do shift; done
     cp main.go "$2"
     ;;
+list) echo "$PWD/shipped" ;;
 esac
 """
 TINY = Module("tiny", ("tiny", "other"))
@@ -72,6 +74,24 @@ def test_what_is_not_built_from_does_not_count(calls: Callable[[], int]) -> None
 
 def test_another_go_is_another_build() -> None:
     assert MODULES["pause"].key("go1.26.8") != MODULES["pause"].key("go1.26.9")
+
+
+def test_manifests_that_a_module_ships_are_kept_beside_its_program(
+    calls: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping = replace(TINY, version_of="example.com/tiny", keeps=("b/*.yaml", "a/*.yaml"), kept_as="all.yaml")
+    monkeypatch.setitem(binaries.MODULES, "tiny", keeping)
+    (keeping.folder / "go.mod").write_text("module tiny\nrequire example.com/tiny v1.2.3\n")
+    for path in ("a/two", "a/one", "a/kustomization", "b/three"):
+        file = keeping.folder / "shipped" / f"{path}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"name: {path}\n")
+    kept = (binaries.build("tiny") / "all.yaml").read_text()
+    assert kept == "name: b/three\n---\nname: a/one\n---\nname: a/two\n"
+    other = replace(keeping, keeps=("c/*.yaml",))
+    monkeypatch.setitem(binaries.MODULES, "tiny", other)
+    with pytest.raises(Trouble, match=r"example.com/tiny v1.2.3 has no c/\*.yaml any more"):
+        binaries.build("tiny")
 
 
 def test_a_failed_build_is_not_kept(calls: Callable[[], int]) -> None:

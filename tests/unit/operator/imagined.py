@@ -104,8 +104,8 @@ class Imagined:
     def carry_out(self, plan: Plan) -> int:
         """How much there was to write."""
         writes = 0
-        for wanted in plan.make:
-            ready, key = stamped(wanted), (wanted["kind"], wanted["metadata"]["name"])
+        for planned in plan.make:
+            ready, key = stamped(planned), (planned["kind"], planned["metadata"]["name"])
             if differs(ready, self.children.get(key)):
                 self.children[key] = self._applied(ready, self.children.get(key))
                 writes += 1

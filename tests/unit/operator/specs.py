@@ -12,7 +12,7 @@ from tests.unit.operator.imagined import EVERY_API, Imagined, resource
 _AWAKE = {"spec.suspend": False, "spec.paused": False}
 _CPU: dict[str, Any] = {
     "spec.inference": {
-        "model": "/models/chat.gguf",
+        "model": "/cache/chat.gguf",
         "replicas": 2,
         "maxTokens": 512,
         "maxInputTokens": 8_192,

@@ -82,3 +82,9 @@ async def message(db: Database, *, channel: str, event: str) -> Row | None:
         Row, _SELECT + "WHERE channel = %(channel)s AND event_id = %(event)s", {"channel": channel, "event": event}
     )
     return found[0] if found else None
+
+
+async def of_turn(db: Database, turn: str) -> Row | None:
+    """The accepted message that opened a turn; None as long as no worker has read it."""
+    found = await db.rows(Row, _SELECT + "WHERE turn = %(turn)s", {"turn": turn})
+    return found[0] if found else None

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from herald_agent.store.pool import Database
+from herald_contracts.messages import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +108,14 @@ async def record(db: Database, outcomes: Sequence[Outcome]) -> frozenset[str]:
         "ats": [o.at for o in outcomes],
     }
     return frozenset(await db.values(_RECORD, values))
+
+
+_REPLY_OF = """
+SELECT o.payload::text FROM turns t JOIN outbox o ON o.turn = t.id AND o.number = t.reply_number WHERE t.id = %(turn)s
+"""
+
+
+async def reply_of(db: Database, turn: str) -> Reply | None:
+    """The newest reply of a turn, delivered or not; None while there is none."""
+    payload = await db.value(_REPLY_OF, {"turn": turn})
+    return Reply.from_wire(str(payload).encode()) if payload is not None else None

@@ -6,14 +6,13 @@ import sys
 
 import click
 
+from herald_agent.ask import SHOWN_BYTES
 from herald_agent.store import dead_letters as store
 from herald_agent.store.dead_letters import Letter
 from herald_cli import access, options
 from herald_cli.state import StateFolder
 from herald_cli.style import Style, of, printable, table
 from herald_contracts.errors import PermanentError
-
-_SHOWN_BYTES = 4_000
 
 
 class NoSuchLetter(PermanentError):
@@ -32,12 +31,7 @@ def command() -> None:
 @options.state
 def list_(replayed: bool, limit: int, json_: bool, folder: StateFolder) -> None:
     """List them, newest first."""
-    letters = asyncio.run(_list(folder, limit, replayed))
-    if json_:
-        options.emit({"letters": [report(letter) for letter in letters]})
-        return
-    for line in lines(letters, of(sys.stdout)):
-        click.echo(line)
+    show_list(asyncio.run(_list(folder, limit, replayed)), json_)
 
 
 @command.command("show")
@@ -46,14 +40,7 @@ def list_(replayed: bool, limit: int, json_: bool, folder: StateFolder) -> None:
 @options.state
 def show(letter: int, json_: bool, folder: StateFolder) -> None:
     """Show one, with its message."""
-    found = asyncio.run(_show(folder, letter))
-    if json_:
-        options.emit({"letter": {**report(found), "payload": _text(found)}})
-        return
-    for name, value in report(found).items():
-        if value is not None:
-            click.echo(f"{name:<13} {printable(str(value))}")
-    click.echo(f"\n{printable(_pretty(_text(found)))}")
+    show_one(asyncio.run(_show(folder, letter)), json_)
 
 
 @command.command("replay")
@@ -62,13 +49,7 @@ def show(letter: int, json_: bool, folder: StateFolder) -> None:
 @options.state
 def replay(letters: tuple[int, ...], json_: bool, folder: StateFolder) -> None:
     """Give each of LETTERS another chance, exactly once; what fails again is a new letter."""
-    done = asyncio.run(_replay(folder, letters))
-    if json_:
-        options.emit({"replayed": [report(letter) for letter in done]})
-        return
-    for letter in done:
-        click.echo(f"replayed {letter.id}: {letter.event_id or letter.stream_seq or ''} ({letter.source})")
-    click.echo("follow with `herald ledger --messages`")
+    show_replayed(asyncio.run(_replay(folder, letters)), json_)
 
 
 async def _list(folder: StateFolder, limit: int, replayed: bool) -> list[Letter]:
@@ -92,6 +73,35 @@ async def _replay(folder: StateFolder, letters: tuple[int, ...]) -> list[Letter]
         return [await store.replay(db, letter) for letter in letters]
 
 
+def show_list(letters: list[Letter], json_: bool, *, herald: str = "herald") -> None:
+    """`herald`: how the command is called that knows more."""
+    if json_:
+        options.emit({"letters": [report(letter) for letter in letters]})
+        return
+    for line in lines(letters, of(sys.stdout), herald=herald):
+        click.echo(line)
+
+
+def show_one(letter: Letter, json_: bool) -> None:
+    if json_:
+        options.emit({"letter": {**report(letter), "payload": _text(letter)}})
+        return
+    for name, value in report(letter).items():
+        if value is not None:
+            click.echo(f"{name:<13} {printable(str(value))}")
+    click.echo(f"\n{printable(_pretty(_text(letter)))}")
+
+
+def show_replayed(letters: list[Letter], json_: bool, *, herald: str = "herald") -> None:
+    """The letters as they were."""
+    if json_:
+        options.emit({"replayed": [report(letter) for letter in letters]})
+        return
+    for letter in letters:
+        click.echo(f"replayed {letter.id}: {letter.event_id or letter.stream_seq or ''} ({letter.source})")
+    click.echo(f"follow with `{herald} ledger --messages`")
+
+
 def report(letter: Letter) -> dict[str, object]:
     """One letter as JSON, without what it holds. Pure."""
     return {
@@ -110,7 +120,7 @@ def report(letter: Letter) -> dict[str, object]:
     }
 
 
-def lines(letters: list[Letter], style: Style) -> list[str]:
+def lines(letters: list[Letter], style: Style, *, herald: str = "herald") -> list[str]:
     """What a person sees. Pure."""
     if not letters:
         return [style("✓ no dead letters", "green")]
@@ -130,11 +140,11 @@ def lines(letters: list[Letter], style: Style) -> list[str]:
     out = [style(heading, "dim")]
     for text, letter in zip(rest, letters, strict=True):
         out += [text, f"    {style(printable(letter.reason), 'yellow')}"]
-    return [*out, "", "look: herald dead-letters show ID   another chance: herald dead-letters replay ID"]
+    return [*out, "", f"look: {herald} dead-letters show ID   another chance: {herald} dead-letters replay ID"]
 
 
 def _text(letter: Letter) -> str:
-    return (letter.payload or b"")[:_SHOWN_BYTES].decode("utf-8", "replace")
+    return (letter.payload or b"")[:SHOWN_BYTES].decode("utf-8", "replace")
 
 
 def _pretty(text: str) -> str:

@@ -1,19 +1,17 @@
 """`herald ledger`: the promise, counted."""
 
 import asyncio
-import contextlib
 import sys
 import time
 from datetime import datetime
 
 import click
 
-from herald_agent.store import ledger as store
-from herald_agent.store.ledger import StreamState
+from herald_agent import ask
+from herald_agent.ask import Ledger
 from herald_cli import access, options
 from herald_cli.state import Snapshot, StateFolder
 from herald_cli.style import Style, of, printable, table
-from herald_contracts.errors import TemporaryError
 from herald_contracts.ledger import MEANING, STATES, Counts, Row
 
 _WATCH_SECONDS = 1.0
@@ -35,37 +33,33 @@ def command(watch: bool, messages: bool, state_is: str | None, limit: int, json_
     snapshot = folder.running()
     wanted = limit if messages or state_is else 0
     while True:
-        counts, rows, complete = asyncio.run(look(folder, snapshot, wanted, state_is))
-        if json_:
-            options.emit(report(counts, rows if wanted else None, complete))
-        else:
-            if watch and sys.stdout.isatty():
-                click.clear()
-            for line in lines(counts, rows if wanted else None, complete, of(sys.stdout)):
-                click.echo(line)
+        found = asyncio.run(look(folder, snapshot, wanted, state_is))
+        show(found, messages=bool(wanted), json_=json_, clear=watch)
         if not watch:
             break
-        sys.stdout.flush()
         time.sleep(_WATCH_SECONDS)
-    if not counts.balanced:
+    if not found.counts.balanced:
         raise SystemExit(1)
 
 
-async def look(
-    folder: StateFolder, snapshot: Snapshot, limit: int, state: str | None
-) -> tuple[Counts, list[Row], bool]:
+async def look(folder: StateFolder, snapshot: Snapshot, limit: int, state: str | None) -> Ledger:
     """Counts, the newest rows, and whether NATS could be asked for what no worker has read yet."""
-    stream = None
-    with contextlib.suppress(TemporaryError):
-        async with access.nats(folder, snapshot, wait=3) as nats:
-            name = access.names(snapshot).in_stream
-            info = (await nats.jsm().stream_info(name)).state
-            stream = StreamState(name, info.first_seq, info.last_seq)
     async with access.database(folder) as db:
-        counts = await store.counts(db, stream)
-        wanted = next((s for s in STATES if s == state), None)
-        rows = await store.messages(db, state=wanted, limit=limit) if limit else []
-    return counts, rows, stream is not None
+        nats = access.nats_settings(folder, snapshot)
+        return await ask.look(nats, access.names(snapshot), db, limit=limit, state=state)
+
+
+def show(found: Ledger, *, messages: bool, json_: bool, clear: bool, herald: str = "herald") -> None:
+    """Print it; `clear` first what stands on the terminal. `herald`: the command that knows more."""
+    rows = found.messages if messages else None
+    if json_:
+        options.emit(report(found.counts, rows, found.complete))
+    else:
+        if clear and sys.stdout.isatty():
+            click.clear()
+        for line in lines(found.counts, rows, found.complete, of(sys.stdout), herald=herald):
+            click.echo(line)
+    sys.stdout.flush()
 
 
 def report(counts: Counts, rows: list[Row] | None, complete: bool) -> dict[str, object]:
@@ -81,13 +75,14 @@ def report(counts: Counts, rows: list[Row] | None, complete: bool) -> dict[str, 
     return value
 
 
-def lines(counts: Counts, rows: list[Row] | None, complete: bool, style: Style) -> list[str]:
+def lines(counts: Counts, rows: list[Row] | None, complete: bool, style: Style, *, herald: str = "herald") -> list[str]:
     """What a person sees. Pure."""
     out = [f"{style('accepted', 'bold')}  {counts.accepted:>8,}"]
     for state in STATES:
         number = getattr(counts, state)
         colour = "dim" if not number else "green" if state in _GOOD else "red" if state == "dead" else "yellow"
-        out.append(f"  {state:<9} {style(f'{number:>6,}', colour)}  {style(MEANING[state], 'dim')}")
+        meaning = MEANING[state].replace("`herald ", f"`{herald} ")
+        out.append(f"  {state:<9} {style(f'{number:>6,}', colour)}  {style(meaning, 'dim')}")
     if counts.balanced:
         out.append(style("✓ accepted = the sum of the others", "green"))
     else:

@@ -10,7 +10,7 @@ from herald_cli import deployment_file, options, signing
 from herald_cli.sending import Sent, send
 from herald_cli.state import Snapshot, StateFolder
 from herald_cli.style import Style, of, printable
-from herald_contracts.messages import LiveUpdate
+from herald_contracts.ledger import MEANING
 from herald_contracts.resources.v1alpha1 import AgentDeployment
 
 
@@ -84,8 +84,9 @@ def report(sent: Sent) -> dict[str, object]:
 class Shown:
     """Prints the answer as it grows. Updates carry the whole text so far; only what is new is printed."""
 
-    def __init__(self, style: Style, *, quiet: bool) -> None:
+    def __init__(self, style: Style, *, quiet: bool, herald: str = "herald") -> None:
         self._style = style
+        self._herald = herald
         self._quiet = quiet
         self._printed = ""
 
@@ -94,15 +95,15 @@ class Shown:
             took = f"{(sent.accepted or 0) * 1000:.0f} ms"
             click.echo(self._style(f"accepted and durable after {took}, event {sent.event}", "dim"))
 
-    def text(self, update: LiveUpdate) -> None:
-        if self._quiet or not update.text:
+    def text(self, written: str) -> None:
+        if self._quiet or not written:
             return
-        if not update.text.startswith(self._printed):
+        if not written.startswith(self._printed):
             click.echo()  # another attempt: it begins anew
             self._printed = ""
-        click.echo(printable(update.text[len(self._printed) :]), nl=False)
+        click.echo(printable(written[len(self._printed) :]), nl=False)
         sys.stdout.flush()
-        self._printed = update.text
+        self._printed = written
 
     def final(self, sent: Sent) -> None:
         if sent.reply is not None and sent.reply.text != self._printed:
@@ -113,26 +114,28 @@ class Shown:
                 click.echo()
             click.echo(printable(rest), nl=False)
         click.echo("\n")
-        for line in record(sent, self._style):
+        for line in record(sent, self._style, herald=self._herald):
             click.echo(line)
 
 
-def record(sent: Sent, style: Style) -> list[str]:
+def record(sent: Sent, style: Style, *, herald: str = "herald") -> list[str]:
     """The delivery record for a person. Pure."""
     row = sent.row
     if row is None:
-        return [style("no record yet: `herald ledger --messages`", "yellow")]
+        return [style(f"no record yet: `{herald} ledger --messages`", "yellow")]
     sign = style("✓", "green") if row.state in ("answered", "noted") else style("✗", "red")
     lines = [f"{sign} {style(row.state, 'bold')}   turn {row.turn}   revision {row.revision or '-'}"]
     times = [("accepted", sent.accepted), ("first words", sent.first_text), ("reply delivered", sent.answered)]
     seen = "   ".join(f"{name} {value:.2f} s" for name, value in times if value is not None)
     lines.append(f"  {seen}")
     if sent.reply is not None:
-        lines.append(f"  reply {sent.reply.id}, signature good; the platform's id {row.platform_message_id or '-'}")
+        lines.append(f"  reply {sent.reply.id}, {sent.witness}; the platform's id {row.platform_message_id or '-'}")
     elif not sent.listening:
         lines.append("  the reply went to the channel's replyURL, where somebody else listens")
+    if row.state == "replying":
+        lines.append(f"  {style('not delivered yet:', 'yellow')} {MEANING[row.state]}")
     if row.reason:
         lines.append(f"  {style('reason:', 'yellow')} {printable(row.reason)}")
     if row.state == "dead":
-        lines.append("  more: `herald dead-letters list`")
+        lines.append(f"  more: `{herald} dead-letters list`")
     return lines

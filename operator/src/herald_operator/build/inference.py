@@ -18,7 +18,7 @@ from herald_operator.build.shape import Shape, reshaped
 
 COMPONENT = "inference"
 BUILT_IN_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_CACHE = "/cache"
+CACHE = "/cache"
 _CPU = {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}
 _EMBEDDER = {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}
 _GPU_MEMORY = {"requests": {"cpu": "4", "memory": "32Gi"}, "limits": {"memory": "64Gi"}}
@@ -159,7 +159,7 @@ def _template(context: Context, unit: Unit, label: dict[str, str]) -> Object:
     ]
     spec = unit.inference  # of its revision, whatever today's spec says
     if spec.cache is not None and unit.models != (EMBEDDER,):
-        mounts.append(pod.claim("cache", context.owner.child("models"), _CACHE))
+        mounts.append(pod.claim("cache", context.owner.child("models"), CACHE))
     llmapi = unit.engine == "llmapi"
     container = _llmapi(context, unit, mounts) if llmapi else _cpu(unit, mounts)
     annotations = {}
@@ -233,7 +233,7 @@ def _llmapi(context: Context, unit: Unit, mounts: list[pod.Mount]) -> pod.Contai
     ]
     env: dict[str, str | Object] = {
         "LLM_CONFIG_PATH": "/etc/herald/triton/model.yaml",
-        "HF_HOME": f"{_CACHE if inference.cache is not None else '/tmp'}/huggingface",  # noqa: S108
+        "HF_HOME": f"{CACHE if inference.cache is not None else '/tmp'}/huggingface",  # noqa: S108
         "HOME": "/tmp",  # noqa: S108 - a volume of the pod's own
     }
     if inference.secret_ref is not None:

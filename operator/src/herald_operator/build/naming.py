@@ -1,6 +1,8 @@
 """How the children of one deployment are called and labelled. Pure.
 
-Labels are an allow-list of our own: copying the parent's would make Argo CD take the children for its own.
+Labels are an allow-list of our own: copying the parent's would make Argo CD take the children for its own. For the
+same reason what has no owner, so that it outlives its deployment, goes without `app.kubernetes.io/instance`: by that
+label older Argo CDs know what belongs to an Application, and one with the deployment's name would prune the data.
 """
 
 import hashlib
@@ -16,6 +18,7 @@ FIELD_MANAGER = "herald"
 STATUS_MANAGER = "herald-status"
 MANAGED_BY = "herald-operator"
 DEPLOYMENT = "herald.dev/deployment"
+INSTANCE = "app.kubernetes.io/instance"
 REVISION = "herald.dev/revision"
 APPLIED = "herald.dev/applied"  # annotation: digest of what was last applied, so that a dropped field is noticed
 SETTINGS = "herald.dev/settings"  # annotation of pods: digest of the settings and secrets that they began with
@@ -42,7 +45,7 @@ class Owner:
     def labels(self, component: str, **more: str) -> dict[str, str]:
         return {
             "app.kubernetes.io/name": "herald",
-            "app.kubernetes.io/instance": self.name,
+            INSTANCE: self.name,
             "app.kubernetes.io/component": component,
             **SELECTOR,
             DEPLOYMENT: self.name,
@@ -50,8 +53,11 @@ class Owner:
         }
 
     def selector(self, component: str, **more: str) -> dict[str, str]:
-        """What finds the pods of a component: the part of its labels that never changes."""
-        return {"app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": component, **more}
+        """What finds the pods of a component: the part of its labels that never changes.
+
+        A StatefulSet writes it on its volumes too, which have no owner.
+        """
+        return {DEPLOYMENT: self.name, "app.kubernetes.io/component": component, **more}
 
     def object(
         self,
@@ -66,11 +72,10 @@ class Owner:
         owned: bool = True,
     ) -> Object:
         """A whole child. `owned` false: it stays when the deployment goes."""
-        metadata: Object = {
-            "name": name,
-            "namespace": self.namespace,
-            "labels": {**self.labels(component), **(labels or {})},
-        }
+        own = self.labels(component)
+        if not owned:
+            del own[INSTANCE]
+        metadata: Object = {"name": name, "namespace": self.namespace, "labels": {**own, **(labels or {})}}
         if annotations:
             metadata["annotations"] = annotations
         if owned:

@@ -42,6 +42,9 @@ def objects(context: Context, running: Sequence[Shape] = ()) -> tuple[Object, ..
     everything = {
         "podSelector": {"matchLabels": {"app.kubernetes.io/instance": owner.name, "app.kubernetes.io/name": "herald"}},
         "policyTypes": ["Ingress", "Egress"],
+        # Said aloud, so that what somebody adds there is ours to take away.
+        "ingress": [],
+        "egress": [],
     }
     made = [
         owner.object("NetworkPolicy", "networking.k8s.io/v1", owner.child("closed"), "network", {"spec": everything})
@@ -122,8 +125,8 @@ def _policy(context: Context, component: str, ingress: list[Object], egress: lis
     spec = {
         "podSelector": {"matchLabels": owner.selector(component)},
         "policyTypes": ["Ingress", "Egress"],
-        **({"ingress": ingress} if ingress else {}),
-        **({"egress": egress} if egress else {}),
+        "ingress": ingress,
+        "egress": egress,
     }
     return owner.object("NetworkPolicy", "networking.k8s.io/v1", owner.child(component), component, {"spec": spec})
 

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 from herald_contracts.resources.parse import InvalidResource, Problem, explain, with_instructions
 from herald_contracts.resources.v1alpha1 import AgentDeployment
 from herald_operator.build.history import from_object
+from herald_operator.build.inference import BUILT_IN_MODEL, CACHE
 from herald_operator.build.naming import Object
 from herald_operator.build.secrets import Wanted, wanted
+from herald_operator.build.settings import SCRIPTED
 from herald_operator.planning.observed import Observed
 
 
@@ -73,6 +75,9 @@ def resolve(deployment: AgentDeployment, seen: Observed) -> AgentDeployment | Re
             deployment = with_instructions(deployment, text)
         except InvalidResource as e:
             return Refusal("InvalidSpec", str(e))
+    nowhere = _model_nowhere(deployment)
+    if nowhere is not None:
+        return Refusal("InvalidSpec", str(nowhere))
     problems = [
         p for w in wanted(deployment) if w.made != "always" and (p := _missing(w, deployment, seen)) is not None
     ]
@@ -82,6 +87,20 @@ def resolve(deployment: AgentDeployment, seen: Observed) -> AgentDeployment | Re
 def digests(seen: Observed, key: bytes) -> Mapping[str, str]:
     """A digest of each Secret that was read: keyed, because it stands where more people may read than the Secret."""
     return {name: _digest(data, key) for name, data in seen.secrets.items() if data is not None}
+
+
+def _model_nowhere(deployment: AgentDeployment) -> Problem | None:
+    """On one machine a model may be any file there; a pod has its image and the volume of `cache`."""
+    inference = deployment.spec.inference
+    if inference.backend != "triton" or inference.engine != "cpu" or inference.model in (BUILT_IN_MODEL, SCRIPTED):
+        return None
+    if inference.cache is not None and inference.model.startswith(f"{CACHE}/"):
+        return None
+    return Problem(
+        "spec.inference.model",
+        f"engine cpu has {BUILT_IN_MODEL} in its image, and what lies on the volume of spec.inference.cache",
+        f"name a GGUF file as {CACHE}/NAME.gguf and give `cache`, or use engine llmapi or backend openai",
+    )
 
 
 def _digest(data: Mapping[str, bytes], key: bytes) -> str:

@@ -23,6 +23,7 @@ from herald_operator.planning.status import Part, Verdict
 
 _ANNOTATION = "herald.dev/"
 _RETRY_MIGRATION = 60.0  # seconds
+_ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def make(context: Context, seen: Observed) -> Plan:
     scale = [*made.scale, *children.gateway_size(context, seen)]
     autoscalers: tuple[Object, ...] = ()
     if stop:
-        wanted = tuple(o for o in wanted if o["kind"] not in children.AUTOSCALERS)
+        wanted = tuple(o for o in wanted if not _starts(o, seen))
         autoscalers = children.autoscalers(seen)
         scale = children.stopped(context, seen, wanted, gateway_gone=gone, workers_gone=idle)
     parts += _services(context, seen, decision)
@@ -103,6 +104,7 @@ def make(context: Context, seen: Observed) -> Plan:
     delete += tuple(a for a in autoscalers if a not in delete)
     delete += _replaced(context, seen, decision)
     failed_job, again = _failed_migration(seen)
+    asking = messaging_ready(context, seen).ready and not seen.messaging.known and not stop
     plan = Plan(
         status={},
         make=wanted,
@@ -111,7 +113,7 @@ def make(context: Context, seen: Observed) -> Plan:
         record=None if stop else decision.record,
         consume=tuple(c for c in accepting.command_names() if f"{_ANNOTATION}{c}" in seen.annotations),
         finalizer=None if FINALIZER in seen.finalizers else True,
-        again=min((s for s in (decision.again, again) if s is not None), default=None),
+        again=min((s for s in (decision.again, again, _ASK_AGAIN if asking else None) if s is not None), default=None),
     )
     said = _said(seen, _verdicts(context, seen, parts, decision), _fields(context, seen, parts, decision))
     return replace(plan, status=said)
@@ -138,6 +140,15 @@ def news(said: Object, live: Object) -> list[tuple[str, str, str]]:
     return status.transitions(said, live)
 
 
+def _starts(wanted: Object, seen: Observed) -> bool:
+    """Whether applying it would start pods, be it for the moment until they are scaled to none."""
+    if wanted["kind"] in children.AUTOSCALERS:
+        return True
+    return wanted["kind"] in ("Deployment", "ReplicaSet", "Job") and not seen.child(
+        wanted["kind"], wanted["metadata"]["name"]
+    )
+
+
 def _servers(context: Context, seen: Observed) -> list[Part]:
     owner, parts = context.owner, []
     ready = messaging_ready(context, seen)
@@ -161,6 +172,7 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
     wanted, made = revision(context.deployment), shape(context.deployment, context.images)
     crews: dict[str, Crew] = {}
     ready: set[str] = set()
+    waits: dict[str, str] = {}
     for name in {*revisions, wanted, active} - {""}:
         crew = workers.name(context, name)
         if seen.child("ReplicaSet", crew) is not None:
@@ -168,13 +180,19 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
             state = readiness.workload(seen, "ReplicaSet", crew, size, "are starting")
             crews[name] = Crew(state.ready, state.message)
         kept = revisions[name].shape if name in revisions else made if name == wanted else None
-        if kept is not None and database_ready and readiness.job(seen, migration.name(context, kept)).ready:
-            states = [
-                readiness.workload(seen, "Deployment", unit.name, unit.replicas, "")
-                for unit in inference.units(context, kept)
-            ]
-            if all(state.ready for state in states):
-                ready.add(name)
+        if kept is None:
+            continue
+        job = readiness.job(seen, migration.name(context, kept))
+        steps = [("the migration", job if database_ready else Readiness(False, "waits for the database"))]
+        for unit in inference.units(context, kept):
+            state = readiness.workload(seen, "Deployment", unit.name, unit.replicas, "is loading its models")
+            steps.append(("inference", state))
+        behind = [(part, state) for part, state in steps if not state.ready]
+        if not behind:
+            ready.add(name)
+        else:
+            part, state = next((step for step in behind if step[1].trouble), behind[0])
+            waits[name] = f"{part} {state.message}"
     notes = seen.annotations
     return decide(
         Seen(
@@ -187,6 +205,7 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
             known=seen.messaging.known and not spec.suspend,
             crews=crews,
             ready=frozenset(ready),
+            waits=waits,
             commands=Commands(
                 promote=f"{_ANNOTATION}promote" in notes,
                 abort=f"{_ANNOTATION}abort" in notes,

@@ -39,7 +39,7 @@ class Seen:
 
     `record` is what NATS says; `known` is False while NATS cannot be asked, and then nothing is switched or given
     up. `crews` has an entry for each revision whose ReplicaSet exists. `ready` are revisions whose models and
-    database are as they need them.
+    database are as they need them; `waits` says of others what they wait for.
     """
 
     wanted: str
@@ -51,6 +51,7 @@ class Seen:
     known: bool = True
     crews: Mapping[str, Crew] = field(default_factory=dict)
     ready: frozenset[str] = frozenset()
+    waits: Mapping[str, str] = field(default_factory=dict)
     commands: Commands = Commands()
 
 
@@ -94,7 +95,7 @@ def decide(seen: Seen) -> Decision:
             record = _record(seen, active=candidate, candidate="")
             reason, message = "Switching", f"{candidate} takes over"
         elif late and active:
-            why = crew.message if crew is not None and crew.message else "its workers did not become available"
+            why = _why(seen, candidate) or "its workers did not become available"
             failed = f"not available within {seen.spec.progress_deadline_seconds} s: {why}"
             given_up = replace(tried, outcome="Failed", message=failed[:1_000], target=False)
             revisions[candidate] = replace(given_up, counting=False, approved=False)
@@ -104,7 +105,8 @@ def decide(seen: Seen) -> Decision:
             candidate = ""
         else:
             reason, message = ("Stuck", "still not available") if late else ("Starting", "is being started")
-            message = f"{candidate} {message}" + (f": {crew.message}" if crew is not None and crew.message else "")
+            why = _why(seen, candidate)
+            message = f"{candidate} {message}" + (f": {why}" if why else "")
             if counting and not late:
                 again = (
                     tried.started + timedelta(seconds=seen.spec.progress_deadline_seconds) - seen.now
@@ -119,6 +121,13 @@ def decide(seen: Seen) -> Decision:
     running, wait = _running(seen, revisions, active, candidate)
     kept = _kept(seen, revisions, active, candidate, running)
     return Decision(kept, running, active, candidate, record, reason, message, _sooner(again, wait), refused)
+
+
+def _why(seen: Seen, name: str) -> str:
+    """What keeps a revision from being available."""
+    crew = seen.crews.get(name)
+    workers = f"its workers {crew.message}" if crew is not None and not crew.available and crew.message else ""
+    return seen.waits.get(name) or workers
 
 
 def _with_wanted(seen: Seen) -> dict[str, Revision]:

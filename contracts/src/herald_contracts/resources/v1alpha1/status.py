@@ -58,12 +58,8 @@ class Status(Resource):
     active_revision: Word = Field(default="", description="answers now")
     candidate_revision: Word = Field(default="", description="is being started or checked")
     stable_revision: Word = Field(default="", description="last one that proved itself")
-    history: tuple[HistoryEntry, ...] = Field(
-        default=(), max_length=32, description="newest first", json_schema_extra={"listKey": "revision"}
-    )
-    channels: tuple[ChannelStatus, ...] = Field(
-        default=(), max_length=16, description="as in spec.channels", json_schema_extra={"listKey": "name"}
-    )
+    history: tuple[HistoryEntry, ...] = Field(default=(), max_length=32, description="newest first")
+    channels: tuple[ChannelStatus, ...] = Field(default=(), max_length=16, description="as in spec.channels")
     channel_names: Sentence = Field(
         default="", description="names of all channels, joined by commas: a printer column shows no list"
     )
@@ -71,7 +67,6 @@ class Status(Resource):
         default=(),
         max_length=16,
         description="its parts, in order of their start",
-        json_schema_extra={"listKey": "name"},
     )
     replicas: StrictInt = Field(default=0, ge=0, description="workers of the active revision")
     selector: Annotated[str, Field(max_length=512)] = Field(default="", description="finds them (scale subresource)")

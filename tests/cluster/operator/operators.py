@@ -1,0 +1,117 @@
+"""The operator as a process outside of the cluster, with the rights of the chart's ServiceAccount and no others."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+import yaml
+from tools.cluster import Cluster
+from tools.cluster.plan import FAKE_NODE
+
+from herald_cli.ports import Ports
+from herald_cli.servers.program import Program
+from herald_contracts.resources.v1alpha1 import API_VERSION, PLURAL
+from tests.servers import Server
+from tests.waiting import eventually_sync
+
+SYSTEM = "herald-system"
+_ACCOUNT = "herald-operator"
+_CHART = Path(__file__).parents[3] / "charts" / "herald"
+_TOKEN = "2h"
+_COMPLAINT = re.compile(r'"event": "broke"|Traceback|orbidden')
+
+
+def install(cluster: Cluster) -> None:
+    """The CRD, GPUs, the chart's account with its rights; not its Deployment, which would be a second operator."""
+    cluster.kubectl("apply", "--server-side", "-f", str(_CHART.parents[1] / "crds"))
+    # Not `kubectl wait`, which fails on a CRD that has no conditions yet.
+    served = f"/apis/{API_VERSION}/{PLURAL}"
+    eventually_sync(lambda: cluster.api.get(served), within=60, what=f"the API server serves {served}")
+    gpus = {"status": {kind: {"nvidia.com/gpu": "1000"} for kind in ("capacity", "allocatable")}}
+    cluster.kubectl("patch", "node", FAKE_NODE, "--subresource=status", "--type=merge", f"--patch={json.dumps(gpus)}")
+    cluster.kubectl("create", "namespace", SYSTEM)
+    shown = ("--show-only=templates/rbac.yaml", "--show-only=templates/serviceaccount.yaml")
+    rights = cluster.helm("template", "herald", str(_CHART), "--namespace", SYSTEM, *shown)
+    cluster.kubectl("apply", "-n", SYSTEM, "-f", "-", stdin=rights)
+
+
+def credentials(cluster: Cluster, path: Path, *, server: str = "", ca: str = "") -> Path:
+    """A kubeconfig of the operator's account; `server` and `ca` (PEM) are those of a proxy where there is one."""
+    token = cluster.kubectl("-n", SYSTEM, "create", "token", _ACCOUNT, f"--duration={_TOKEN}").strip()
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    if server:
+        authority = path.with_suffix(".ca.crt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        authority.write_text(ca)
+        config["clusters"][0]["cluster"] = {"server": server, "certificate-authority": str(authority)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+class Operator(Server):
+    """`start`, `kill`, `pause`, `resume`, `stop`; started means: it leads, or stands by where `leads` is False."""
+
+    def __init__(
+        self,
+        folder: Path,
+        kubeconfig: Path,
+        *,
+        namespaces: Sequence[str] = (),
+        lease_namespace: str = SYSTEM,
+        leads: bool = True,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        ports = Ports()
+        self.health, metrics = ports.pick(), ports.pick()
+        wanted = ("leading",) if leads else ("leading", "standing by")
+
+        async def ready() -> bool:
+            return await self.state() in wanted
+
+        super().__init__(
+            Program(
+                name="herald-operator",
+                argv=(
+                    sys.executable,
+                    "-m",
+                    "herald_operator",
+                    "--host=127.0.0.1",
+                    f"--health-port={self.health}",
+                    f"--metrics-port={metrics}",
+                    f"--lease-namespace={lease_namespace}",
+                    "--log-level=debug",
+                    *([f"--namespaces={','.join(namespaces)}"] if namespaces else []),
+                    *arguments,
+                ),
+                cwd=folder,
+                env={"KUBECONFIG": str(kubeconfig), "POD_NAME": folder.name},
+                ready=ready,
+                start_seconds=60,
+            )
+        )
+
+    async def state(self) -> str:
+        """What it says of itself; empty while it says nothing."""
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http,
+                http.get(f"http://127.0.0.1:{self.health}/healthz/ready") as answer,
+            ):
+                said: str = (await answer.json())["state"]
+                return said
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return ""
+
+    def said(self) -> str:
+        """Its log, all starts of it."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def complaints(self) -> list[str]:
+        """Lines about bugs, and about rights that it lacks: there should never be any."""
+        found = [line for line in self.said().splitlines() if _COMPLAINT.search(line)]
+        return [line for line in found if "because it is being terminated" not in line]
