@@ -225,6 +225,7 @@ def test_commands_are_consumed_and_what_cannot_be_done_is_said() -> None:
     assert set(plan.consume) == {"rollback-to", "promote"}
     accepted = next(c for c in plan.status["conditions"] if c["type"] == "Accepted")
     assert "no revision 'v1-nothing'" in accepted["message"]
+    assert plan.declined == accepted["message"], "an Event: the condition lasts until the next look only"
     world.rest()
     assert set(world.resource["metadata"]["annotations"]) == {"herald.dev/restart", "herald.dev/foreign"}
 

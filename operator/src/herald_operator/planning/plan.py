@@ -30,7 +30,8 @@ _ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back
 class Plan:
     """What to do, in this order: `make`, `scale`, `delete`, `record`, `consume`, `finalizer`, `status`.
 
-    `consume` are annotations that were obeyed. `finalizer` True: add ours, False: take it off, None: leave it.
+    `consume` are annotations that were obeyed, or could not be: `declined` says why. `finalizer` True: add ours,
+    False: take it off, None: leave it.
     """
 
     status: Object
@@ -39,6 +40,7 @@ class Plan:
     delete: tuple[Object, ...] = ()
     record: Rollout | None = None
     consume: tuple[str, ...] = ()
+    declined: str = ""
     finalizer: bool | None = None
     again: float | None = None
 
@@ -112,6 +114,7 @@ def make(context: Context, seen: Observed) -> Plan:
         delete=(*delete, *failed_job),
         record=None if stop else decision.record,
         consume=tuple(c for c in accepting.command_names() if f"{_ANNOTATION}{c}" in seen.annotations),
+        declined=decision.refused,
         finalizer=None if FINALIZER in seen.finalizers else True,
         again=min((s for s in (decision.again, again, _ASK_AGAIN if asking else None) if s is not None), default=None),
     )
