@@ -67,6 +67,12 @@ class Applications:
     async def find(self, name: str) -> Object | None:
         return await self._api.find(KIND, NAMESPACE, name)
 
+    async def gone(self, name: str) -> None:
+        async def look() -> bool:
+            return await self.find(name) is None
+
+        await eventually(look, within=SECONDS, what=f"{name} is gone")
+
     async def refresh(self, name: str, *, hard: bool = False) -> None:
         """Have it looked at now, as the button does; `hard` forgets what is cached. Returns once that is done."""
         notes = {REFRESH: "hard" if hard else "normal"}

@@ -20,6 +20,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="package")]
 
 WINDOW = 45.0  # seconds for which nothing may happen; Argo CD looks every 10 by itself
+TRACKED_BY = "app.kubernetes.io/instance"  # by older Argo CDs, and newer ones that are told so
 OPENS = "support-postgres"  # the Secret with the password of what is on a volume
 ABSENT = "registry.example.com/absent"
 _GATEWAY = ("Deployment", "support-gateway")
@@ -174,18 +175,39 @@ async def test_a_rollback_by_hand_is_degraded_and_synced_until_the_next_commit(d
     assert (await place.settled())["status"]["activeRevision"] not in (old, new)
 
 
+async def test_an_application_that_is_deleted_takes_its_agents_along(delivered: Delivered, api: Api) -> None:
+    applications, place = delivered.applications, delivered.agents
+    kept = await _data(place)
+    # Not the whole of it: what is left would be brought back.
+    await api.delete("Application", NAMESPACE, "herald-all")
+    finalizers = {"metadata": {"finalizers": ["resources-finalizer.argocd.argoproj.io"]}}
+    await api.merge("Application", NAMESPACE, "agents", finalizers)
+    await api.delete("Application", NAMESPACE, "agents")
+    await applications.gone("agents")
+    assert await place.find("AgentDeployment", "support") is None
+
+    async def empty() -> bool:
+        return {kind for kind, _ in await place.children()} == {"PersistentVolumeClaim", "Secret"}
+
+    await eventually(empty, within=60, what="its children are gone, but for the data")
+    assert await place.pods("agent") == []
+    assert await _data(place) == kept
+
+
 async def test_what_is_kept_is_nobodys_to_prune(delivered: Delivered, api: Api) -> None:
     """Under tracking by label too, as Argo CD did it until its third version, with an Application of the same name."""
     repository, applications, place = delivered.repository, delivered.applications, delivered.places["agents-merged"]
     tracking = {"data": {"application.resourceTrackingMethod": "label"}}
     await api.merge("ConfigMap", NAMESPACE, "argocd-cm", tracking)
-    file = "manifests/argocd/applications/4-agents-merged.yaml"
-    application = repository.read(file)
+    await api.delete("Application", NAMESPACE, "agents-merged")
+    await applications.gone("agents-merged")
+    assert (await place.status())["phase"] == "Ready", "without the finalizer it leaves its agents running"
+    application = repository.read("manifests/argocd/applications/4-agents-merged.yaml")
     application["metadata"]["name"] = "support"
-    repository.write(file, application)
-    commit = repository.commit("The Application is called as its AgentDeployment")
-    await applications.becomes("herald-all", "Healthy", commit)
-    body = await applications.becomes("support", "Healthy", commit)
+    await api.create(application)
+    await place.until(lambda r: (r["metadata"].get("labels") or {}).get(TRACKED_BY) == "support", what="labelled")
+    await applications.refresh("support", hard=True)
+    body = await applications.becomes("support", "Healthy")
     assert {kind for kind, _ in resources(body)} == {"AgentDeployment", "ConfigMap"}
 
     kept = await _data(place)
@@ -201,29 +223,6 @@ async def test_what_is_kept_is_nobodys_to_prune(delivered: Delivered, api: Api) 
         await applications.refresh("support", hard=True)
     body = await applications.becomes("support", "Healthy", commit)
     assert {kind for kind, _ in resources(body)} == {"ConfigMap"}
-    assert await _data(place) == kept
-
-
-async def test_an_application_that_is_deleted_takes_its_agents_along(delivered: Delivered, api: Api) -> None:
-    applications, place = delivered.applications, delivered.agents
-    kept = await _data(place)
-    # Not the whole of it: what is left would be brought back.
-    await api.delete("Application", NAMESPACE, "herald-all")
-    finalizers = {"metadata": {"finalizers": ["resources-finalizer.argocd.argoproj.io"]}}
-    await api.merge("Application", NAMESPACE, "agents", finalizers)
-    await api.delete("Application", NAMESPACE, "agents")
-
-    async def gone() -> bool:
-        return await applications.find("agents") is None
-
-    await eventually(gone, within=90, what="the Application is gone")
-    assert await place.find("AgentDeployment", "support") is None
-
-    async def empty() -> bool:
-        return {kind for kind, _ in await place.children()} == {"PersistentVolumeClaim", "Secret"}
-
-    await eventually(empty, within=60, what="its children are gone, but for the data")
-    assert await place.pods("agent") == []
     assert await _data(place) == kept
 
 
