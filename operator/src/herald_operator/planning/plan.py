@@ -180,7 +180,7 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
         crew = workers.name(context, name)
         if seen.child("ReplicaSet", crew) is not None:
             size = children.crew_size(context, seen, active)
-            state = readiness.workload(seen, "ReplicaSet", crew, size, "are starting")
+            state = readiness.workload(seen, "ReplicaSet", crew, size, "its workers are starting")
             crews[name] = Crew(state.ready, state.message)
         kept = revisions[name].shape if name in revisions else made if name == wanted else None
         if kept is None:
