@@ -39,8 +39,8 @@ def require_built(kind: NodeKind) -> None:
         pytest.fail(f"not built yet: {', '.join(lacking)}. Run `make cluster-build`, once")
 
 
-def start_guarded(folder: Path, kind: NodeKind) -> Cluster:
-    """One that ends also when the test process is killed."""
+def started(folder: Path, kind: NodeKind) -> Cluster:
+    """A cluster that ends with the test process, even when that is killed; whoever asks for it stops it before."""
     require_built(kind)
     cluster = start(folder, node=kind)
     for process in cluster.processes().values():
@@ -51,7 +51,7 @@ def start_guarded(folder: Path, kind: NodeKind) -> Cluster:
 @pytest.fixture(scope="session")
 def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The session's control plane, with no node: never stopped by a test. Use a namespace of your own."""
-    cluster = start_guarded(tmp_path_factory.mktemp("kubernetes"), "none")
+    cluster = started(tmp_path_factory.mktemp("kubernetes"), "none")
     yield cluster
     cluster.stop()
 
@@ -71,7 +71,7 @@ def own_kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster
     """A control plane for one module's tests, which may change what is the whole cluster's: its CRDs, say."""
     if not binaries.is_built("helm"):
         pytest.fail("not built yet: helm. Run `make cluster-build`, once")
-    cluster = start_guarded(tmp_path_factory.mktemp("own"), "none")
+    cluster = started(tmp_path_factory.mktemp("own"), "none")
     yield cluster
     cluster.stop()
 
@@ -82,7 +82,7 @@ def start_cluster(tmp_path: Path) -> Iterator[StartCluster]:
     made: list[Cluster] = []
 
     def begin(kind: NodeKind) -> Cluster:
-        made.append(start_guarded(tmp_path / f"cluster{len(made)}", kind))
+        made.append(started(tmp_path / f"cluster{len(made)}", kind))
         return made[-1]
 
     yield begin

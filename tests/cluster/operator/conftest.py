@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tools.cluster import Cluster
 
-from tests.cluster.conftest import start_guarded
+from tests.cluster.conftest import started
 from tests.cluster.operator import operators
 from tests.cluster.operator.api import Api, administrator
 from tests.cluster.operator.operators import Operator
@@ -20,7 +20,7 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 @pytest.fixture(scope="session")
 def fake_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Control plane, scheduler, and a node whose pods turn Ready by themselves; with the CRD and the chart's rights."""
-    cluster = start_guarded(tmp_path_factory.mktemp("fake"), "fake")
+    cluster = started(tmp_path_factory.mktemp("fake"), "fake")
     try:
         operators.install(cluster)
         yield cluster

@@ -32,13 +32,15 @@ async def test_it_becomes_ready_with_exactly_these_children(place: Place) -> Non
         "ConfigMap/support-gateway", f"ConfigMap/support-{revision}",
         "Service/support-gateway", "Service/support-postgres", f"Service/{unit}",
         "Deployment/support-gateway", f"Deployment/{unit}",
-        "StatefulSet/support-postgres", f"ReplicaSet/support-{revision}", f"ControllerRevision/support-{revision}",
+        "StatefulSet/support-postgres", "PersistentVolumeClaim/data-support-postgres-0",
+        f"ReplicaSet/support-{revision}", f"ControllerRevision/support-{revision}",
         "PodDisruptionBudget/support-agent", "PodDisruptionBudget/support-gateway", job,
         *(f"NetworkPolicy/support-{n}" for n in
           ("agent", "closed", "gateway", "inference", "migration", "postgres")),
     }  # fmt: skip
-    # Whoever keeps the data needs the password that opens it.
-    assert [key for key, owner in owners.items() if not owner] == [("Secret", "support-postgres")]
+    # The data, and the password that opens it.
+    left_behind = {("PersistentVolumeClaim", "data-support-postgres-0"), ("Secret", "support-postgres")}
+    assert {key for key, owner in owners.items() if not owner} == left_behind
     assert await place.record() == Rollout(active=revision, stable=revision, generation=2)
     status = resource["status"]
     assert (status["phase"], status["activeRevision"], status["replicas"]) == ("Ready", revision, 2)

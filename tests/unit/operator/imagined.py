@@ -58,10 +58,10 @@ class Imagined:
         suspended = self.resource["spec"].get("suspend", False)
         known = self.known and not suspended
         return Observed(
-            resource=copy.deepcopy(self.resource),
+            resource=self.resource,
             now=self.now,
-            children=copy.deepcopy(self.children),
-            pods=tuple(copy.deepcopy(self.pods)),
+            children=dict(self.children),
+            pods=tuple(self.pods),
             secrets={name: dict(data) for name, data in self.secrets.items()},
             texts=dict(self.texts),
             apis=self.apis,

@@ -1,5 +1,8 @@
 """The deployments that rules and snapshots are about, and all that is rendered for one."""
 
+import copy
+import json
+from functools import cache
 from typing import Any
 
 from herald_operator.build.naming import Object
@@ -9,7 +12,7 @@ from tests.unit.operator.imagined import EVERY_API, Imagined, resource
 _AWAKE = {"spec.suspend": False, "spec.paused": False}
 _CPU: dict[str, Any] = {
     "spec.inference": {
-        "model": "/models/chat.gguf",
+        "model": "/cache/chat.gguf",
         "replicas": 2,
         "maxTokens": 512,
         "maxInputTokens": 8_192,
@@ -61,7 +64,13 @@ ALL: dict[str, Document] = {
 
 
 def imagined(document: Document, *, entropy: str = "entropy", apis: frozenset[str] = EVERY_API) -> Imagined:
-    """At rest, and answering."""
+    """At rest, and answering; one of its own for each who asks."""
+    return copy.deepcopy(_imagined(json.dumps(document), entropy, apis))
+
+
+@cache
+def _imagined(text: str, entropy: str, apis: frozenset[str]) -> Imagined:
+    document = json.loads(text)
     world = Imagined(resource(document=document), entropy=entropy, apis=apis).give()
     world.rest()
     assert world.record is not None, world.resource["status"]

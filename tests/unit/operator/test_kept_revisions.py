@@ -151,7 +151,7 @@ def deployment(document: Object) -> AgentDeployment:
         ("quickstart", "v1-4jdsntrhvpvf"),
         ("production", "v1-gzel6xwr5eg5"),
         ("openai", "v1-wzay37p2hdox"),
-        ("cpu", "v1-4jcixqx43a5t"),
+        ("cpu", "v1-e5teqntvgawx"),
         ("managed", "v1-lt64vclaoux6"),
     ],
 )

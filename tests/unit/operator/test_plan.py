@@ -10,12 +10,13 @@ from herald_operator.build.naming import FINALIZER
 from herald_operator.planning import plan as planning
 from tests.resource_documents import GONE, MANAGED
 from tests.unit.operator.imagined import Imagined, resource
+from tests.unit.operator.specs import imagined
 
 
 def running(**changes: Any) -> Imagined:
     """A deployment that answers, and has proved itself."""
     world = Imagined(resource({"spec.agent": {"replicas": 2}})).change(**changes) if changes else Imagined(resource())
-    world.give().rest()
+    world = imagined(world.resource)
     world.later(60).rest()
     assert world.resource["status"]["phase"] == "Ready", world.resource["status"]
     return world
@@ -40,6 +41,14 @@ def test_from_nothing_to_an_answer() -> None:
     assert world.record is not None
     assert world.resource["status"]["phase"] == "Ready"
     assert world.resource["status"]["activeRevision"] == world.record.active
+
+
+def test_a_plan_changes_nothing_of_what_it_was_made_from() -> None:
+    world = running()
+    world.change(instructions="Other.", gateway={"replicas": 3}).ask("retry")
+    before = copy.deepcopy(world)
+    world.plan()
+    assert world == before
 
 
 def test_a_second_look_at_the_same_says_and_writes_the_same() -> None:
@@ -216,6 +225,7 @@ def test_commands_are_consumed_and_what_cannot_be_done_is_said() -> None:
     assert set(plan.consume) == {"rollback-to", "promote"}
     accepted = next(c for c in plan.status["conditions"] if c["type"] == "Accepted")
     assert "no revision 'v1-nothing'" in accepted["message"]
+    assert plan.declined == accepted["message"], "an Event: the condition lasts until the next look only"
     world.rest()
     assert set(world.resource["metadata"]["annotations"]) == {"herald.dev/restart", "herald.dev/foreign"}
 

@@ -28,7 +28,7 @@ def test_what_does_not_become_available_is_given_up_and_the_old_one_goes_on() ->
     assert world.outcome("B") == "InFlight"
     decision = world.later(1).settle()
     assert (decision.reason, decision.active, decision.candidate) == ("Failed", "A", "")
-    assert "not available within 600 s: its workers 0 of 2 are there" in world.revisions["B"].message
+    assert "not available within 600 s: 0 of 2 are there" in world.revisions["B"].message
     assert world.switches == [("", "A")]
     assert set(world.crews) == {"A"}, "who failed leaves once the old one is well"
 

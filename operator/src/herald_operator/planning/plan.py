@@ -30,7 +30,8 @@ _ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back
 class Plan:
     """What to do, in this order: `make`, `scale`, `delete`, `record`, `consume`, `finalizer`, `status`.
 
-    `consume` are annotations that were obeyed. `finalizer` True: add ours, False: take it off, None: leave it.
+    `consume` are annotations that were obeyed, or could not be: `declined` says why. `finalizer` True: add ours,
+    False: take it off, None: leave it.
     """
 
     status: Object
@@ -39,6 +40,7 @@ class Plan:
     delete: tuple[Object, ...] = ()
     record: Rollout | None = None
     consume: tuple[str, ...] = ()
+    declined: str = ""
     finalizer: bool | None = None
     again: float | None = None
 
@@ -77,6 +79,8 @@ def deleting(seen: Observed) -> Plan:
     step = deletion.leave(seen)
     live = seen.resource.get("status") or {}
     said = {**live, "phase": "Deleting"} if live else {"phase": "Deleting"}
+    if "conditions" in said:
+        said["conditions"] = status.ours(live)
     return Plan(said, delete=step.delete, finalizer=False if step.done else None, again=step.again)
 
 
@@ -110,6 +114,7 @@ def make(context: Context, seen: Observed) -> Plan:
         delete=(*delete, *failed_job),
         record=None if stop else decision.record,
         consume=tuple(c for c in accepting.command_names() if f"{_ANNOTATION}{c}" in seen.annotations),
+        declined=decision.refused,
         finalizer=None if FINALIZER in seen.finalizers else True,
         again=min((s for s in (decision.again, again, _ASK_AGAIN if asking else None) if s is not None), default=None),
     )
@@ -175,7 +180,7 @@ def _decide(context: Context, seen: Observed, database_ready: bool) -> Decision:
         crew = workers.name(context, name)
         if seen.child("ReplicaSet", crew) is not None:
             size = children.crew_size(context, seen, active)
-            state = readiness.workload(seen, "ReplicaSet", crew, size, "are starting")
+            state = readiness.workload(seen, "ReplicaSet", crew, size, "its workers are starting")
             crews[name] = Crew(state.ready, state.message)
         kept = revisions[name].shape if name in revisions else made if name == wanted else None
         if kept is None:

@@ -126,8 +126,7 @@ def decide(seen: Seen) -> Decision:
 def _why(seen: Seen, name: str) -> str:
     """What keeps a revision from being available."""
     crew = seen.crews.get(name)
-    workers = f"its workers {crew.message}" if crew is not None and not crew.available and crew.message else ""
-    return seen.waits.get(name) or workers
+    return seen.waits.get(name) or (crew.message if crew is not None and not crew.available else "")
 
 
 def _with_wanted(seen: Seen) -> dict[str, Revision]:

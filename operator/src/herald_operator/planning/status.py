@@ -143,12 +143,17 @@ def history(decision: Decision) -> list[Object]:
     return made[:32]
 
 
+def ours(live: Object) -> list[Object]:
+    """Our conditions of a live status, by type."""
+    found = [dict(c) for c in _list(live.get("conditions")) if c.get("type") in TYPES]
+    return sorted(found, key=lambda c: str(c["type"]))
+
+
 def differs(wanted: Object, live: Object) -> bool:
     """Whether `wanted` must be written. What others wrote into the status beside ours is no reason."""
     for key, value in wanted.items():
         if key == "conditions":
-            ours = [c for c in _list(live.get(key)) if c.get("type") in TYPES]
-            if sorted(ours, key=lambda c: str(c.get("type"))) != value:
+            if ours(live) != value:
                 return True
         elif live.get(key) != value and not (live.get(key) is None and value in ("", [], 0)):
             return True

@@ -1,0 +1,106 @@
+"""Secrets: made once and kept, digested under a key, read only where something refers to them."""
+
+import base64
+from dataclasses import replace
+
+import pytest
+
+from herald_operator.build.naming import Object
+from herald_operator.planning import accepting, children
+from tests.resource_documents import changed
+from tests.unit.operator.imagined import Imagined, resource
+from tests.unit.operator.specs import OPENAI, PRODUCTION, QUICKSTART, imagined
+
+
+def made(world: Imagined) -> dict[str, dict[str, str]]:
+    bodies = children.secrets(world.context(), world.seen())
+    return {b["metadata"]["name"]: {k: base64.b64decode(v).decode() for k, v in b["data"].items()} for b in bodies}
+
+
+def test_what_is_missing_is_made_up_each_with_a_value_of_its_own() -> None:
+    first = made(Imagined())
+    assert set(first) == {"support-operator", "support-nats", "support-postgres", "support-web-session"}
+    values = [
+        first["support-operator"]["key"],
+        first["support-nats"]["password"],
+        first["support-postgres"]["password"],
+        first["support-web-session"]["session-key"],
+    ]
+    assert len(set(values)) == 4
+    assert all(len(v) == 48 for v in values)
+    assert made(Imagined(entropy="other")) != first
+
+
+def test_what_is_there_is_kept_for_ever() -> None:
+    world = imagined(QUICKSTART)
+    world.entropy = "other"
+    assert made(world) == {}
+    assert world.carry_out(world.plan()) == 0
+
+
+@pytest.mark.parametrize(("name", "key"), [("support-nats", "access.conf"), ("support-postgres", "dsn")])
+def test_what_is_derived_is_put_right_without_a_new_password(name: str, key: str) -> None:
+    world = imagined(QUICKSTART)
+    before = dict(world.secrets[name])
+    world.entropy = "other"
+    world.secrets[name][key] = b"edited"
+    again = made(world)
+    assert set(again) == {name}
+    assert {k: v.encode() for k, v in again[name].items()} == before
+
+
+def test_nothing_is_made_up_for_what_a_person_brings() -> None:
+    assert set(made(Imagined(resource(document=OPENAI)).give())) == {"support-operator", "support-web-session"}
+
+
+@pytest.mark.parametrize(("policy", "owned"), [("Retain", False), ("Delete", True)])
+def test_who_keeps_the_data_keeps_its_password(policy: str, owned: bool) -> None:
+    world = Imagined(resource(document=changed(QUICKSTART, {"spec.deletionPolicy": policy})))
+    bodies = {b["metadata"]["name"]: b for b in children.secrets(world.context(), world.seen())}
+    assert ("ownerReferences" in bodies["support-postgres"]["metadata"]) is owned
+    assert "ownerReferences" in bodies["support-nats"]["metadata"]
+
+
+def test_three_servers_know_each_other() -> None:
+    conf = made(Imagined(resource(document=PRODUCTION)).give())["support-nats"]["access.conf"]
+    for number in range(3):
+        assert f"@support-nats-{number}.support-nats-peers.team.svc:6222" in conf
+    assert "cluster" not in made(Imagined())["support-nats"]["access.conf"]
+
+
+def _digests(data: dict[str, bytes], key: bytes = b"k") -> str:
+    seen = replace(Imagined().seen(), secrets={"s": data, "none": None})
+    found = accepting.digests(seen, key)
+    assert set(found) == {"s"}
+    return found["s"]
+
+
+def test_a_digest_tells_contents_apart_and_nothing_else() -> None:
+    assert _digests({"a": b"1", "b": b"2"}) == _digests({"b": b"2", "a": b"1"})
+    assert _digests({"a": b"1"}) != _digests({"a": b"2"})
+    assert _digests({"a": b"1", "b": b""}) != _digests({"a": b"", "b": b"1"})
+    assert _digests({"a": b"bc"}) != _digests({"ab": b"c"})
+    assert _digests({"a": b"1"}) != _digests({"a": b"1"}, b"other"), "nobody can try values without the key"
+
+
+def _annotation(world: Imagined, component: str) -> Object:
+    kinds = {"gateway": "Deployment", "agent": "ReplicaSet"}
+    template = world.of(kinds[component], component)[0]["spec"]["template"]
+    found: Object = template["metadata"]["annotations"]
+    return found
+
+
+def test_another_key_of_a_channel_begins_the_gateway_anew_and_no_worker() -> None:
+    world = imagined(QUICKSTART)
+    before = {name: dict(_annotation(world, name)) for name in ("gateway", "agent")}
+    world.secrets["support-web-session"]["session-key"] = b"another"
+    world.rest()
+    assert _annotation(world, "gateway") != before["gateway"]
+    assert _annotation(world, "agent") == before["agent"]
+
+
+def test_secrets_of_stored_revisions_are_read_too() -> None:
+    world = imagined(OPENAI)
+    world.change(inference={"model": "scripted"})
+    assert accepting.remembered(world.seen()) == {"a-secret"}
+    assert accepting.remembered(Imagined().seen()) == frozenset()
