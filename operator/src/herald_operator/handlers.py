@@ -68,7 +68,7 @@ def register(registry: kopf.OperatorRegistry, queue: Queue, store: Store, childr
         if owner is None:
             return
         if event["type"] == "DELETED":
-            store.removed(owner, str(body["kind"]), str(body["metadata"]["name"]))
+            store.removed(owner, str(body["kind"]), str(body["metadata"]["name"]), str(body["metadata"]["uid"]))
         queue.add(owner)
 
     for name, kind in KINDS.items():
@@ -82,7 +82,7 @@ def register(registry: kopf.OperatorRegistry, queue: Queue, store: Store, childr
         children.filled_by(given[INDEX])
         key = (str(body["metadata"]["namespace"]), str(body["metadata"]["name"]))
         if event["type"] == "DELETED":
-            store.gone(key)
+            store.gone(key, str(body["metadata"]["uid"]))
         else:
             store.see(dict(body))
         queue.add(key)

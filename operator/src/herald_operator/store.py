@@ -35,9 +35,12 @@ class Store:
         """All deployments there are."""
         return tuple(self._resources)
 
-    def gone(self, key: Deployment) -> None:
-        self._resources.pop(key, None)
-        self._written.pop(key, None)
+    def gone(self, key: Deployment, uid: str) -> None:
+        """This one is; another of that name may be known already: news of two objects come in any order."""
+        known = self._resources.get(key)
+        if known is None or json.loads(known)["metadata"]["uid"] == uid:
+            self._resources.pop(key, None)
+            self._written.pop(key, None)
 
     def resource(self, key: Deployment) -> Object | None:
         body = self._resources.get(key)
@@ -47,9 +50,11 @@ class Store:
         """The answer to our own write of a child."""
         self._written.setdefault(key, {})[(answer["kind"], answer["metadata"]["name"])] = compact(answer)
 
-    def removed(self, key: Deployment, kind: str, name: str) -> None:
-        """A watch says that a child is gone: what we once wrote is no longer true."""
-        self._written.get(key, {}).pop((kind, name), None)
+    def removed(self, key: Deployment, kind: str, name: str, uid: str) -> None:
+        """A watch says that a child is gone: what we once wrote is no longer true, if it was about this one."""
+        written = self._written.get(key, {})
+        if (kind, name) in written and json.loads(written[(kind, name)])["metadata"]["uid"] == uid:
+            del written[(kind, name)]
 
     def children(self, key: Deployment, uid: str) -> tuple[dict[Key, Object], tuple[Object, ...]]:
         """The children that hang on `uid` (or on nobody, with our label), and the pods, which hang on those."""

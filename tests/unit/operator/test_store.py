@@ -59,8 +59,10 @@ def test_what_is_removed_is_not_known_from_our_own_write_either() -> None:
     known, index = store(child(5))
     known.wrote(KEY, child(7))
     index.clear()
-    known.removed(KEY, "Deployment", "support-gateway")
-    known.removed(("team", "other"), "Deployment", "support-gateway")
+    known.removed(KEY, "Deployment", "support-gateway", "an earlier one")
+    assert version(known) == 7
+    known.removed(KEY, "Deployment", "support-gateway", "c-1")
+    known.removed(("team", "other"), "Deployment", "support-gateway", "c-1")
     assert version(known) is None
 
 
@@ -118,7 +120,9 @@ def test_a_deployment_made_anew_is_another_one() -> None:
     seen = known.resource(KEY)
     assert seen is not None
     assert seen["metadata"]["uid"] == "new"
-    known.gone(KEY)
+    known.gone(KEY, "u-1")
+    assert known.resource(KEY) == seen, "that the old one is gone is told late"
+    known.gone(KEY, "new")
     assert known.resource(KEY) is None
     assert known.resource(("other", "support")) is None
 
