@@ -77,8 +77,11 @@ class Messenger:
         """Write the record, if it is still the one that was seen. Raises TemporaryError: look again."""
         key = (context.owner.namespace, context.owner.name)
         known = self._known.pop(key, None)
-        async with asyncio.timeout(_LOOK), _connected(context.nats_url, login) as client:
-            version = await rollout.switch(client, Names(*key), seen.version, new)
+        try:
+            async with asyncio.timeout(_LOOK), _connected(context.nats_url, login) as client:
+                version = await rollout.switch(client, Names(*key), seen.version, new)
+        except (nats.errors.Error, TimeoutError, OSError) as e:
+            raise messaging.MessagingUnavailable(f"the record cannot be written ({type(e).__name__})") from None
         if known is not None:
             self._known[key] = replace(known, messaging=replace(seen, record=new, version=version))
 
@@ -93,6 +96,9 @@ async def _connected(url: str, login: Mapping[str, bytes] | None) -> AsyncIterat
             name="herald-operator",
             connect_timeout=_CONNECT,
             allow_reconnect=False,
+            # nats-py minds the line above only once it has been connected: before, it would try sixty times.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type]
             user=user,
             password=password,
             # Its own would log a traceback for each attempt; what is wrong is said in the status.

@@ -15,7 +15,8 @@ from herald_contracts.errors import HeraldError
 from herald_runtime import logs
 
 Key = tuple[str, str]  # namespace, name
-_FIRST, _MOST = 0.5, 60.0  # seconds to wait after a failure
+_FIRST, _MOST = 0.5, 20.0  # seconds to wait after a failure
+_BROKEN = 60.0  # after a bug
 log = logs.get("queue")
 
 
@@ -108,7 +109,7 @@ class Queue:
             # A bug, or garbage that nobody thought of: the others must not wait for it.
             state.failures += 1
             log.exception("broke", deployment="/".join(key))
-            return _MOST
+            return _BROKEN
         state.failures = 0
         return wait
 

@@ -170,7 +170,7 @@ def test_failures_are_tried_again_later_each_time_and_a_success_ends_that(monkey
         queue = Queue(work := Work(*[down] * 9, 1.0, down, 1_000.0))
         queue.add(A)
         await during(queue, asyncio.sleep(600))
-        assert work.gaps == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 1, 0.5]
+        assert work.gaps == [0.5, 1, 2, 4, 8, 16, 20, 20, 20, 1, 0.5]
 
     played(story)
 
