@@ -10,7 +10,7 @@ from herald_contracts.resources.v1alpha1 import AgentDeployment
 from herald_operator.build import nats
 from herald_operator.build.context import Context, DefaultImages
 from herald_operator.build.naming import FINALIZER, Object, owner
-from herald_operator.cluster import Cluster, NameTaken, Refused
+from herald_operator.cluster import Cluster, NameTaken, Refused, Unavailable
 from herald_operator.messenger import Messenger
 from herald_operator.planning import accepting, children, plan
 from herald_operator.planning.accepting import Refusal
@@ -24,6 +24,7 @@ from herald_runtime import logs
 
 RESYNC = 60.0  # seconds: Secrets are asked for, not watched; and nothing is trusted for ever
 _AFTER_REFUSAL = 30.0
+_ENOUGH = 3  # failures in one look: then it is not one kind, but the API server
 _AT_ONCE = 0.05
 log = logs.get("reconciler")
 
@@ -126,6 +127,7 @@ class Reconciler:
     ) -> float | None:
         resource, said, writes = seen.resource, decided.status, self.writes
         refusals: list[PermanentError] = []
+        failures: list[Unavailable] = []
         if decided.finalizer is True:
             resource = await self._finalizers(resource, [*seen.finalizers, FINALIZER])
         for wanted in decided.make:
@@ -141,6 +143,14 @@ class Reconciler:
             except (Refused, NameTaken) as e:
                 refusals.append(type(e)(f"{kind} {name}: {e}"))
                 continue
+            except Unavailable as e:
+                # Perhaps this kind's only: a webhook that is down, say. The others need not wait for it.
+                failures.append(e)
+                if len(failures) == _ENOUGH:
+                    raise
+                if live is None:
+                    refusals.append(Refused(f"{kind} {name}: {e}"))
+                continue
             self.writes += 1
             self.store.wrote(key, answer)
         await self._scale(key, seen, decided)
@@ -155,7 +165,7 @@ class Reconciler:
             resource = self._noted(await self.cluster.patch_metadata(resource, drop=names), resource)
         if decided.declined:
             # A condition would be gone with the annotation, at the next look.
-            await self.cluster.event(resource, "Warning", "CommandDeclined", decided.declined)
+            await self._tell(resource, "Warning", "CommandDeclined", decided.declined)
         if refusals:
             said = plan.with_refusals(seen, said, [str(e) for e in refusals])
         if self.writes == writes or refusals or seen.deleting is not None:
@@ -163,10 +173,14 @@ class Reconciler:
         else:
             # What was said is about the time before these writes: look once more, then say it.
             return _AT_ONCE
+        if failures:
+            raise failures[0]
         if decided.finalizer is False:
             left = [name for name in seen.finalizers if name != FINALIZER]
             current = self.store.resource(key) or resource
-            await self._finalizers(current, left)
+            # Its answer is about one that is gone: not to be remembered.
+            await self.cluster.patch_metadata(current, finalizers=left)
+            self.writes += 1
             return None
         if seen.deleting is not None:
             return decided.again
@@ -199,7 +213,14 @@ class Reconciler:
         self.writes += 1
         self._noted(answer, resource)
         for kind, reason, message in plan.news(said, live):
+            await self._tell(resource, kind, reason, message)
+
+    async def _tell(self, resource: Object, kind: str, reason: str, message: str) -> None:
+        """The status says it too: no Event is worth stopping for."""
+        try:
             await self.cluster.event(resource, kind, reason, message)
+        except (Unavailable, Refused) as e:
+            log.warning("an Event is not taken", reason=reason, problem=str(e))
 
     def _noted(self, answer: Object | None, resource: Object) -> Object:
         if answer is None:
