@@ -144,6 +144,10 @@ class Api:
             method, f"{self._server}{place}", data=data, headers=headers, params=query
         ) as answer:
             text = await answer.text()
+            if answer.status == 429:
+                # A CRD that has just come: its storage is being made.
+                await asyncio.sleep(0.2)
+                return await self._ask(method, place, body, content_type, query)
             if answer.status >= 300:
                 try:
                     message = json.loads(text)["message"]
