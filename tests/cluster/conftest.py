@@ -60,7 +60,7 @@ def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def deployments(kubernetes: Cluster) -> Iterator[Deployments]:
     """AgentDeployments of the namespace `default`, on the session's control plane, with our CRD in place."""
     kubernetes.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-    kubernetes.kubectl("wait", "--for=condition=Established", "crd/agentdeployments.herald.dev", "--timeout=60s")
+    kubernetes.wait_established("agentdeployments.herald.dev")
     client: ApiClient = config.new_client_from_config(str(kubernetes.kubeconfig))  # type: ignore[no-untyped-call]
     with client:
         yield Deployments(client)

@@ -24,7 +24,7 @@ def cluster(own_kubernetes: Cluster) -> Cluster:
         made.kubectl("create", "namespace", namespace)
     made.kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
     made.helm("install", "herald-crds", str(CHARTS / "herald-crds"), "--namespace", SYSTEM)
-    made.kubectl("wait", "--for=condition=Established", "crd/agentdeployments.herald.dev", "--timeout=60s")
+    made.wait_established("agentdeployments.herald.dev")
     made.kubectl("apply", "--namespace", "team", "-f", "-", stdin=yaml.safe_dump(SMALLEST))
     return made
 

@@ -68,7 +68,7 @@ def test_what_is_applied_is_kept(kubernetes: Cluster, namespace: str) -> None:
 
 def test_a_rule_of_a_custom_resource_is_enforced(kubernetes: Cluster, namespace: str) -> None:
     kubernetes.kubectl("apply", "-f", "-", stdin=manifests.CRD)
-    kubernetes.kubectl("wait", "--for=condition=Established", "crd/kettles.tests.herald.dev", "--timeout=60s")
+    kubernetes.wait_established("kettles.tests.herald.dev")
     kubernetes.kubectl("apply", "-f", "-", stdin=manifests.kettle("good", namespace, filled=2))
     with pytest.raises(Trouble, match="fuller than full"):
         kubernetes.kubectl("apply", "-f", "-", stdin=manifests.kettle("bad", namespace, filled=3))

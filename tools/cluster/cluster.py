@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from herald_cli.processes import Process
@@ -11,6 +12,9 @@ from tools.cluster.api import Api
 from tools.cluster.processes import Program
 from tools.cluster.state import Folder, Settings
 from tools.cluster.trouble import Trouble
+
+_ESTABLISHED = 60.0  # seconds
+_IS_ESTABLISHED = 'jsonpath={range .status.conditions[?(@.type=="Established")]}"{.status}"{end}'
 
 
 class Cluster:
@@ -56,6 +60,19 @@ class Cluster:
     def helm(self, *arguments: str, stdin: str = "") -> str:
         """The same for helm, which is built when it is first used."""
         return self._run(binaries.program("helm"), *arguments, stdin=stdin)
+
+    def wait_established(self, definition: str) -> None:
+        """Until resources of a CustomResourceDefinition can be applied. Raises Trouble.
+
+        `kubectl wait` fails on one so new that it has no status yet.
+        """
+        deadline = time.monotonic() + _ESTABLISHED
+        while '"True"' not in self.kubectl("get", "crd", definition, "-o", _IS_ESTABLISHED):
+            if time.monotonic() > deadline:
+                raise Trouble(
+                    f"{definition} is not established after {_ESTABLISHED:g} s", f"kubectl get crd {definition} -o yaml"
+                )
+            time.sleep(0.1)  # the time between two looks
 
     def processes(self) -> dict[str, Process]:
         """Component -> its process, alive or not."""
