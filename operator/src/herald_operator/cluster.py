@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
@@ -286,10 +285,4 @@ def _there(answer: Object | None) -> Object:
     return answer
 
 
-def compact(body: Mapping[str, Any]) -> bytes:
-    """An object without what nobody here reads, as small as it gets: hundreds of them are kept in memory."""
-    metadata = {k: v for k, v in body["metadata"].items() if k not in ("managedFields", "selfLink")}
-    return json.dumps({**body, "metadata": metadata}, separators=(",", ":")).encode()
-
-
-__all__ = ["GROUP", "KINDS", "VERSION", "Cluster", "Kind", "NameTaken", "Refused", "Unavailable", "compact"]
+__all__ = ["GROUP", "KINDS", "VERSION", "Cluster", "Kind", "NameTaken", "Refused", "Unavailable"]

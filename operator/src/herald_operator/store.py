@@ -4,11 +4,11 @@ A watch tells late of what we wrote ourselves. Without the answers kept here, th
 make a second candidate of what is already one.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 
+from herald_contracts.resources.v1alpha1 import KIND
 from herald_operator.build.naming import DEPLOYMENT, Object
-from herald_operator.cluster import compact
+from herald_operator.packing import pack, unpack
 from herald_operator.planning.observed import Key
 from herald_operator.queueing import Key as Deployment
 
@@ -25,10 +25,10 @@ class Store:
 
     def see(self, resource: Mapping[str, object]) -> None:
         """An event about an AgentDeployment, or the answer to our own write of one; the newer is kept."""
-        body = compact(resource)
+        body = pack(resource)
         key = _of(resource)
         known = self._resources.get(key)
-        if known is None or _newer(json.loads(body), json.loads(known)):
+        if known is None or _newer(unpack(body), unpack(known)):
             self._resources[key] = body
 
     def deployments(self) -> tuple[Deployment, ...]:
@@ -38,22 +38,22 @@ class Store:
     def gone(self, key: Deployment, uid: str) -> None:
         """This one is; another of that name may be known already: news of two objects come in any order."""
         known = self._resources.get(key)
-        if known is None or json.loads(known)["metadata"]["uid"] == uid:
+        if known is None or unpack(known)["metadata"]["uid"] == uid:
             self._resources.pop(key, None)
             self._written.pop(key, None)
 
     def resource(self, key: Deployment) -> Object | None:
         body = self._resources.get(key)
-        return json.loads(body) if body is not None else None
+        return unpack(body) if body is not None else None
 
     def wrote(self, key: Deployment, answer: Object) -> None:
         """The answer to our own write of a child."""
-        self._written.setdefault(key, {})[(answer["kind"], answer["metadata"]["name"])] = compact(answer)
+        self._written.setdefault(key, {})[(answer["kind"], answer["metadata"]["name"])] = pack(answer)
 
     def removed(self, key: Deployment, kind: str, name: str, uid: str) -> None:
         """A watch says that a child is gone: what we once wrote is no longer true, if it was about this one."""
         written = self._written.get(key, {})
-        if (kind, name) in written and json.loads(written[(kind, name)])["metadata"]["uid"] == uid:
+        if (kind, name) in written and unpack(written[(kind, name)])["metadata"]["uid"] == uid:
             del written[(kind, name)]
 
     def children(self, key: Deployment, uid: str) -> tuple[dict[Key, Object], tuple[Object, ...]]:
@@ -61,14 +61,14 @@ class Store:
         found: dict[Key, Object] = {}
         pods = []
         for data in self._children(key):
-            body = json.loads(data)
+            body = unpack(data)
             if body["kind"] == "Pod":
                 pods.append(body)
             else:
                 found[(body["kind"], body["metadata"]["name"])] = body
         written = self._written.get(key, {})
         for name, data in list(written.items()):
-            body = json.loads(data)
+            body = unpack(data)
             known = found.get(name)
             if known is not None and _newer(known, body) and (_same(known, body) or not _newer(body, known)):
                 del written[name]
@@ -85,9 +85,15 @@ def _of(body: Mapping[str, object]) -> Deployment:
 
 
 def owner_of(body: Mapping[str, object]) -> Deployment | None:
-    """Which deployment an object with our label belongs to."""
+    """Which deployment an object with our label belongs to, None where it is none of our business.
+
+    A Deployment's ReplicaSets carry our labels too, and say nothing that the Deployment does not.
+    """
     metadata = body["metadata"]
     assert isinstance(metadata, Mapping)  # noqa: S101 - every object has one
+    controllers = [r["kind"] for r in metadata.get("ownerReferences") or () if r.get("controller")]
+    if body["kind"] != "Pod" and controllers not in ([], [KIND]):
+        return None
     name = (metadata.get("labels") or {}).get(DEPLOYMENT)
     return (str(metadata["namespace"]), str(name)) if name else None
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from herald_contracts.resources.v1alpha1 import KIND
 from herald_operator.build.naming import Object
-from herald_operator.cluster import compact
+from herald_operator.packing import pack, unpack
 from herald_operator.store import Store, owner_of
 
 KEY = ("team", "support")
@@ -19,14 +20,14 @@ def child(version: int, *, uid: str = "c-1", made: str = "2026-11-22T12:00:00Z",
         "resourceVersion": str(version),
         "creationTimestamp": made,
         "labels": {"herald.dev/deployment": "support"},
-        "ownerReferences": [{"uid": "uid-1", "controller": True}],
+        "ownerReferences": [{"kind": KIND, "uid": "uid-1", "controller": True}],
         "managedFields": [{"manager": "herald"}],
     }
     return {"kind": "Deployment", "metadata": metadata | more, "spec": {"version": version}}
 
 
 def store(*watched: Object) -> tuple[Store, list[bytes]]:
-    index = [compact(body) for body in watched]
+    index = [pack(body) for body in watched]
     return Store(lambda key: tuple(index) if key == KEY else ()), index
 
 
@@ -49,7 +50,7 @@ def test_the_newer_counts(watched: int | None, written: int | None, expected: in
 def test_once_the_watch_has_caught_up_it_alone_counts() -> None:
     known, index = store()
     known.wrote(KEY, child(7))
-    index.append(compact(child(7)))
+    index.append(pack(child(7)))
     assert version(known) == 7
     index.clear()
     assert version(known) is None, "gone, and nobody else remembers it"
@@ -70,14 +71,14 @@ def test_another_object_of_the_same_name_is_told_by_its_uid() -> None:
     known, index = store(child(50, uid="c-1"))
     known.wrote(KEY, child(7, uid="c-2", made="2026-11-22T12:00:01Z"))
     assert version(known) == 7, "resource versions of two objects say nothing"
-    index[:] = [compact(child(8, uid="c-3", made="2026-11-22T12:00:09Z"))]
+    index[:] = [pack(child(8, uid="c-3", made="2026-11-22T12:00:09Z"))]
     assert version(known) == 8
 
 
 @pytest.mark.parametrize(
     ("owners", "ours"),
     [
-        ([{"uid": "uid-1", "controller": True}], True),
+        ([{"kind": KIND, "uid": "uid-1", "controller": True}], True),
         ([], True),
         (None, True),
         ([{"uid": "uid-0", "controller": True}], False),
@@ -88,6 +89,13 @@ def test_another_object_of_the_same_name_is_told_by_its_uid() -> None:
 def test_children_are_those_that_hang_on_this_very_deployment(owners: Any, ours: bool) -> None:
     known, _ = store(child(5, ownerReferences=owners))
     assert (version(known) == 5) is ours
+
+
+def test_of_a_pod_its_spec_is_not_kept() -> None:
+    pod = {**child(5), "kind": "Pod", "status": {"phase": "Running"}}
+    seen = unpack(pack(pod))
+    assert ("spec" in seen, seen["status"]) == (False, {"phase": "Running"})
+    assert "spec" in unpack(pack(child(5)))
 
 
 def test_pods_hang_on_something_else_and_are_known_all_the_same() -> None:
@@ -135,4 +143,8 @@ def test_what_is_given_out_may_be_changed() -> None:
 
 def test_whose_an_object_is_says_its_label() -> None:
     assert owner_of(child(1)) == KEY
-    assert owner_of({"metadata": {"namespace": "team", "name": "x", "labels": None}}) is None
+    assert owner_of({"kind": "Pod", "metadata": {"namespace": "team", "name": "x", "labels": None}}) is None
+    assert owner_of(child(1, ownerReferences=None)) == KEY
+    theirs = child(1, ownerReferences=[{"kind": "Deployment", "uid": "d-1", "controller": True}])
+    assert owner_of(theirs) is None, "a Deployment's ReplicaSet has the labels of its pods, and those are ours"
+    assert owner_of({**theirs, "kind": "Pod"}) == KEY
