@@ -1,5 +1,6 @@
 """A running cluster, as tests and commands hold it in their hands."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,6 @@ from tools.cluster.state import Folder, Settings
 from tools.cluster.trouble import Trouble
 
 _ESTABLISHED = 60.0  # seconds
-_IS_ESTABLISHED = 'jsonpath={range .status.conditions[?(@.type=="Established")]}"{.status}"{end}'
 
 
 class Cluster:
@@ -64,13 +64,17 @@ class Cluster:
     def wait_established(self, definition: str) -> None:
         """Until resources of a CustomResourceDefinition can be applied. Raises Trouble.
 
-        `kubectl wait` fails on one so new that it has no status yet.
+        Neither `kubectl wait` nor a jsonpath takes one so new that it has no conditions.
         """
         deadline = time.monotonic() + _ESTABLISHED
-        while '"True"' not in self.kubectl("get", "crd", definition, "-o", _IS_ESTABLISHED):
+        while True:
+            found = json.loads(self.kubectl("get", "crd", definition, "-o", "json"))
+            conditions = (found.get("status") or {}).get("conditions") or ()
+            if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+                return
             if time.monotonic() > deadline:
                 raise Trouble(
-                    f"{definition} is not established after {_ESTABLISHED:g} s", f"kubectl get crd {definition} -o yaml"
+                    f"{definition} is not established after {_ESTABLISHED:g} s", f"kubectl describe crd {definition}"
                 )
             time.sleep(0.1)  # the time between two looks
 
