@@ -26,6 +26,7 @@ from herald_operator.store import Store
 from herald_runtime import logs, process
 
 LEASE = "herald-operator"
+_TIDY = 30.0  # seconds
 log = logs.get("operator")
 
 
@@ -118,6 +119,7 @@ class Operator:
             asyncio.create_task(self._lease.keep(), name="lease"),
             asyncio.create_task(self.queue.run(), name="queue"),
             asyncio.create_task(self._follow_apis(), name="apis"),
+            asyncio.create_task(self._tidy(), name="memory"),
         ]
         self.health.state = "leading"
         process.settled()
@@ -162,6 +164,15 @@ class Operator:
                 self._apis = served
                 for key in self._store.deployments():
                     self.queue.add(key)
+
+    async def _tidy(self) -> None:
+        """A burst, such as the first list of everything, takes more memory than all that comes after it."""
+        tidied = -1
+        while True:
+            await asyncio.sleep(_TIDY)
+            if self.queue.finished != tidied and not self.queue.waiting:
+                tidied = self.queue.finished
+                process.trim()
 
 
 async def _listening(health_: Health, options: Options) -> list[web.AppRunner]:

@@ -1,6 +1,8 @@
 """How a Herald process begins and ends: uvloop, signals, one tidy way out."""
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import signal
 import sys
@@ -46,6 +48,16 @@ def settled() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def trim() -> None:
+    """Give back memory that is free: after a large piece of work that does not come again soon.
+
+    Python and glibc keep what they once had. Where there is no glibc, only Python's part happens.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def first_to_end(*tasks: asyncio.Task[None]) -> None:
