@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nats.errors import Error as NatsError
+from tools.cluster import Trouble
 
 from benchmarks import explanations, machine, report
 from benchmarks.goals import GOALS, Measured
-from benchmarks.measuring import end_to_end, gateways, idle, inference, operator, workers
+from benchmarks.measuring import end_to_end, gateways, idle, inference, operator, switching, workers
 from benchmarks.plan import Plan
 from benchmarks.processes import Failed
 from herald_contracts.errors import HeraldError
@@ -43,6 +44,7 @@ MEASUREMENTS = (
     Measurement(frozenset({"P4", "P5", "P6", "P8"}), end_to_end.measure),
     Measurement(frozenset({"P12"}), idle.measure),
     Measurement(frozenset({"P12", "P13"}), operator.measure),
+    Measurement(frozenset({"P13"}), switching.measure),
 )
 
 
@@ -65,7 +67,7 @@ def main() -> int:
             try:
                 measured.append(each.measure(plan, each.goals & wanted))
             # ValueError: figures that cannot be compared, such as a peer that answered nothing.
-            except (Failed, HeraldError, NatsError, OSError, TimeoutError, ValueError) as e:
+            except (Failed, Trouble, HeraldError, NatsError, OSError, TimeoutError, ValueError) as e:
                 text = f"{type(e).__name__}: {e}"[:_MOST_REASON]
                 plan.say(f"{', '.join(sorted(each.goals))}: not measured: {text}")
                 failures |= dict.fromkeys(each.goals & wanted, text)

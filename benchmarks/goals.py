@@ -148,6 +148,8 @@ GOALS: tuple[Goal, ...] = (
             Rule("P13.rest", "writes in a minute at rest", "at most", 0),
             Rule("P13.change", "writes for one change / objects that it changes", "at most", 3),
             Rule("P13.settle", "time until 200 are Ready / the same number of bare writes", "at most", 2),
+            Rule("P13.switch", "longest time without a reply while a revision takes over, 50/s", "at most", 1, "s"),
+            Rule("P13.switch_exact", "messages lost or doubled by switches", "at most", 0),
         ),
     ),
 )

@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import cast
 
 import uvloop
@@ -53,7 +54,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What came of an Order. Milliseconds; `late` is how far our own sending was behind its schedule (P99)."""
+    """What came of an Order. Milliseconds; `late` is how far our own sending was behind its schedule (P99).
+
+    `silence` is the longest time between two replies, from the first to the last.
+    """
 
     sent: int
     accepted: int
@@ -69,6 +73,7 @@ class Stretch:
     p50: float
     p99: float
     highest: float
+    silence: float
     late: float
     busy: float
     replies_per_second: float
@@ -108,6 +113,7 @@ class Ledger:
         acks = [at - self.due[event] for event, at in self.accepted.items()]
         times = latency(waits) if waits else None
         # From the first message to the last reply: at a rate that cannot be kept up, the rate that can.
+        heard = sorted(self.replied.values())
         span = max(self.replied.values(), default=0) - min(self.due.values(), default=0)
         return Stretch(
             sent=len(self.due),
@@ -124,6 +130,7 @@ class Ledger:
             p50=times.p50 if times else 0,
             p99=times.p99 if times else 0,
             highest=times.highest if times else 0,
+            silence=max((after - before for before, after in pairwise(heard)), default=0) * 1e3,
             late=percentile(self.late, 99) * 1e3 if self.late else 0,
             busy=busy,
             replies_per_second=len(self.replied) / span if span > 0 else 0,

@@ -1,7 +1,8 @@
 """P13 and the operator's part of P12: 200 deployments on a real API server, with pods that only claim to run.
 
 Children of all 200 are made, switched to another revision and left alone. What the operator wrote is its own count
-(/metrics); the same number of writes by a bare client, eight at a time as the operator's workers, is the anchor.
+(/metrics). The anchor is a bare client, eight at a time as the operator's workers, that writes the same objects in
+another namespace once the operator has ended, and Events for the rest of the writes, until the pods are Ready there.
 """
 
 import base64
@@ -10,27 +11,25 @@ import os
 import re
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from kubernetes import client, config
 from tools.cluster import Cluster, start
 
-from benchmarks import servers
+from benchmarks import bare_writes, servers
 from benchmarks.figures import Figure
 from benchmarks.goals import Finding, Measured, Table
 from benchmarks.plan import Plan
 from benchmarks.probing import get, status
 from benchmarks.processes import Child, Failed
 from herald_cli.ports import Ports
-from herald_operator.build.naming import FIELD_MANAGER
 
 DEPLOYMENTS = 200
 NAMESPACE = "bench"
 AT_REST = 60.0  # seconds
 _SETTLE = 600.0
 _WRITERS = 8
+_AS_IN_ITS_IMAGE = {"PYTHONMALLOC": "malloc", "MALLOC_ARENA_MAX": "1"}
 _WRITES = re.compile(rb"^herald_operator_writes_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 # What a change of the instructions alone has to touch: a revision, its settings and its ReplicaSet come, the settings
 # and the ReplicaSet of the old one go, and the resource's status says so.
@@ -57,14 +56,14 @@ def _measure(
     plan: Plan, cluster: Cluster, nats: servers.NatsServer, folder: Path, count: int, wanted: frozenset[str]
 ) -> Measured:
     cluster.kubectl("apply", "--server-side", "-f", str(Path(__file__).parents[2] / "crds"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd/agentdeployments.herald.dev", "--timeout=60s")
+    cluster.wait_established("agentdeployments.herald.dev")
     cluster.kubectl("create", "namespace", NAMESPACE)
     _apply(cluster, _secrets(nats))
     ports = Ports()
     health, metrics = ports.pick(), ports.pick()
     argv = [sys.executable, "-m", "herald_operator", "--host", "127.0.0.1", "--lease-namespace", NAMESPACE]
     argv += ["--health-port", str(health), "--metrics-port", str(metrics), "--log-level", "warning"]
-    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), **_AS_IN_ITS_IMAGE}
     with Child("operator", argv, log=folder / "operator.log", env=environment) as operator:
         ready = operator.wait_until(lambda: b"leading" in (get(health, "/healthz/ready") or (0, b""))[1])
         if status(metrics, "/metrics") != 200:
@@ -73,9 +72,8 @@ def _measure(
         _apply(cluster, [_deployment(n, nats, "You answer.") for n in range(count)])
         created = _settled(plan, cluster, count, "", begun)
         time.sleep(plan.seconds(15))  # the last status and the proof of the first revisions
-        writes = _writes(metrics)
-        raw = _bare(cluster, writes)
-        plan.say(f"P13: {count} created in {created:.1f} s with {writes} writes; bare {raw:.1f} s")
+        writes, children = _writes(metrics), bare_writes.children(cluster, NAMESPACE)
+        plan.say(f"P13: {count} created in {created:.1f} s with {writes} writes, {len(children)} of them objects")
         before, begun = _writes(metrics), time.monotonic()
         _apply(cluster, [_deployment(n, nats, "You answer in verse.") for n in range(count)])
         switched = _settled(plan, cluster, count, "You answer in verse.", begun)
@@ -87,6 +85,8 @@ def _measure(
         rest = _writes(metrics) - before
         resident = operator.resident_bytes() / 1e6
         plan.say(f"P13: {rest} writes at rest; operator {resident:.0f} MB")
+    raw = bare_writes.seconds(cluster, children, events=writes - len(children), writers=_WRITERS)
+    plan.say(f"P13: the same writes by a bare client: {raw:.1f} s")
     at = f"{count} deployments, external NATS, pretended pods"
     findings = (
         Finding("P12.operator_rss", _one(resident), f"{resident:.0f} MB", "", f"idle with {at}"),
@@ -99,7 +99,9 @@ def _measure(
             f"{_TOUCHED} objects that change",
             "one change of the instructions, from apply to the old workers' end",
         ),
-        Finding("P13.settle", _one(created / raw), f"{created:.1f} s", f"{raw:.1f} s for {writes} bare writes", at),
+        Finding(
+            "P13.settle", _one(created / raw), f"{created:.1f} s", f"{raw:.1f} s for the same {writes} bare writes", at
+        ),
     )
     rows = (
         ("created, all Ready", f"{created:.1f} s", f"{writes / count:.1f}"),
@@ -171,27 +173,6 @@ def _writes(port: int) -> int:
     if answer is None:
         raise Failed("the operator does not answer")
     return int(sum(float(n) for n in _WRITES.findall(answer[1])))
-
-
-def _bare(cluster: Cluster, writes: int) -> float:
-    """Seconds that so many server-side applies take by themselves."""
-    made: client.ApiClient = config.new_client_from_config(str(cluster.kubeconfig))  # type: ignore[no-untyped-call]
-    with made, ThreadPoolExecutor(_WRITERS) as pool:
-        api = client.CoreV1Api(made)
-
-        def write(number: int) -> None:
-            name = f"bare-{number}"
-            metadata = {"name": name, "namespace": NAMESPACE}
-            data = {"agent.json": "x" * 1_500}
-            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-            api.patch_namespaced_config_map(
-                name, NAMESPACE, body, field_manager=FIELD_MANAGER, force=True,
-                _content_type="application/apply-patch+yaml",
-            )  # fmt: skip
-
-        begun = time.monotonic()
-        list(pool.map(write, range(writes)))
-        return time.monotonic() - begun
 
 
 def _one(value: float) -> Figure:
