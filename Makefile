@@ -13,6 +13,9 @@ DEMO_FILE ?= examples/demo.yaml
 CLUSTER_STATE ?= .cluster
 CLUSTER_NODE ?= auto
 CLUSTER_FLAGS ?=
+# Tests wait for servers more than they compute. Each one at once has servers of its own, so not too many.
+TESTS_AT_ONCE ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
+PYTEST_FILES = $(BIN)/pytest -q -n $(TESTS_AT_ONCE) --dist loadfile
 # Only what Herald ships and tests with; a stranger's PYTHONPATH has no place in it.
 unexport PYTHONPATH
 # Triton's Python package needs NumPy 1, which has no wheels from 3.13 on: then uv finds or fetches a 3.12.
@@ -78,13 +81,13 @@ test-unit: .venv/.dev ## Seconds, no server
 	$(BIN)/pytest tests/unit -q
 
 test-integration: .venv/.dev ## Against real servers, each from its package
-	$(BIN)/pytest tests/integration tests/chaos -q
+	$(PYTEST_FILES) tests/integration tests/chaos
 
 test-images: .venv/.dev ## What is in the images, and how they run (root, buildah, mmdebstrap, runc)
 	$(BIN)/pytest tests/images -q
 
 test-cluster: cluster-build ## Against a real Kubernetes, control plane and pretended nodes; builds it the first time
-	$(BIN)/pytest tests/cluster -q
+	$(PYTEST_FILES) tests/cluster
 
 e2e: .venv/.dev ## On a real node: helm install, real pods, kills under load (root, Debian packages; docs/cluster.md)
 	$(BIN)/pytest tests/e2e -q
