@@ -21,11 +21,13 @@ from herald_operator.build.context import (
 from herald_operator.build.naming import Object
 from herald_operator.build.shape import Shape
 
+_ANYWHERE_INSIDE: Object = {"namespaceSelector": {}}
 _WORLD = [
     {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
     {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10"]}},
 ]
-_ANYWHERE_INSIDE: Object = {"namespaceSelector": {}}
+# Where an address that a person wrote may lead. For some network plugins (Cilium) no ipBlock ever means a pod.
+_ANYWHERE = [_ANYWHERE_INSIDE, *_WORLD]
 _OPERATOR = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/name": "herald-operator"}}}
 _KEDA = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "keda-operator"}}}
 _DNS = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
@@ -53,18 +55,20 @@ def objects(context: Context, running: Sequence[Shape] = ()) -> tuple[Object, ..
     scraped = _in([_ANYWHERE_INSIDE], HEALTH_PORT)
     external_nats, database = spec.messaging.nats.external, spec.database.external
     to_nats = (
-        _out(_WORLD, _port_of(external_nats.url))
+        _out(_ANYWHERE, _port_of(external_nats.url))
         if external_nats is not None
         else _out([_pods(context, nats.COMPONENT)], NATS_PORT)
     )
     # An external database says where it is in a Secret only: any port.
-    to_database = {"to": _WORLD} if database is not None else _out([_pods(context, postgres.COMPONENT)], POSTGRES_PORT)
+    to_database = (
+        {"to": _ANYWHERE} if database is not None else _out([_pods(context, postgres.COMPONENT)], POSTGRES_PORT)
+    )
     made.append(
         _policy(
             context,
             gateway.COMPONENT,
             [_in(None, GATEWAY_PORT), scraped],
-            [_DNS, to_nats, _out(_WORLD, *_platform_ports(context))],
+            [_DNS, to_nats, _out(_ANYWHERE, *_platform_ports(context))],
         )
     )
     made.append(_policy(context, workers.COMPONENT, [scraped], [_DNS, to_nats, to_database, *_models(context, models)]))
@@ -95,10 +99,10 @@ def objects(context: Context, running: Sequence[Shape] = ()) -> tuple[Object, ..
 def _models(context: Context, models: Sequence[Inference]) -> list[Object]:
     spec = context.deployment.spec
     ways = [_out([_pods(context, inference.COMPONENT)], TRITON_GRPC)]
-    ways += [_out(_WORLD, port) for port in sorted({_port_of(m.openai.base_url) for m in models if m.openai})]
+    ways += [_out(_ANYWHERE, port) for port in sorted({_port_of(m.openai.base_url) for m in models if m.openai})]
     external = spec.agent.memory.milvus.external
     if external is not None:
-        ways.append(_out(_WORLD, _port_of(external.url)))
+        ways.append(_out(_ANYWHERE, _port_of(external.url)))
     elif milvus.managed(context) is not None:
         ways.append(_out([_pods(context, milvus.COMPONENT)], MILVUS_PORT))
     return ways
