@@ -5,9 +5,10 @@ cluster.kubectl("get", "namespaces")
 cluster.stop()
 """
 
+from tools.cluster.client import Client
 from tools.cluster.cluster import Cluster
 from tools.cluster.lifecycle import attach, start
 from tools.cluster.teardown import stop
 from tools.cluster.trouble import Trouble
 
-__all__ = ["Cluster", "Trouble", "attach", "start", "stop"]
+__all__ = ["Client", "Cluster", "Trouble", "attach", "start", "stop"]

@@ -1,15 +1,14 @@
 """A running cluster, as tests and commands hold it in their hands."""
 
 import json
-import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 from herald_cli.processes import Process
 from tools.cluster import binaries, control_plane, nodes, plan, teardown
 from tools.cluster.api import Api
+from tools.cluster.client import Client
 from tools.cluster.processes import Program
 from tools.cluster.state import Folder, Settings
 from tools.cluster.trouble import Trouble
@@ -48,18 +47,22 @@ class Cluster:
         """Component -> how it is started, in order."""
         return plan.programs(self.folder, self.settings)
 
+    @property
+    def client(self) -> Client:
+        """kubectl of this cluster's version, and helm, which is built when it is first used."""
+        return Client(self.kubeconfig, self._program)
+
     def environment(self) -> dict[str, str]:
         """This process's environment, with KUBECONFIG set and this cluster's kubectl first on PATH."""
-        path = os.pathsep.join(filter(None, (self.settings.binaries["kubernetes"], os.environ.get("PATH"))))
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
+        return self.client.environment()
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Standard output of one kubectl command. Raises Trouble with what it said when it fails."""
-        return self._run(Path(self.settings.program("kubernetes", "kubectl")), *arguments, stdin=stdin)
+        return self.client.kubectl(*arguments, stdin=stdin)
 
     def helm(self, *arguments: str, stdin: str = "") -> str:
-        """The same for helm, which is built when it is first used."""
-        return self._run(binaries.program("helm"), *arguments, stdin=stdin)
+        """The same for helm."""
+        return self.client.helm(*arguments, stdin=stdin)
 
     def wait_established(self, definition: str) -> None:
         """Until resources of a CustomResourceDefinition can be applied. Raises Trouble.
@@ -135,10 +138,5 @@ class Cluster:
         if component not in self.programs:
             raise Trouble(f"no component {component!r} in this cluster", f"there is: {', '.join(self.programs)}")
 
-    def _run(self, program: Path, *arguments: str, stdin: str) -> str:
-        done = subprocess.run(
-            [program, *arguments], input=stdin, capture_output=True, text=True, env=self.environment()
-        )
-        if done.returncode != 0:
-            raise Trouble(f"{program.name} {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr.rstrip()}")
-        return done.stdout
+    def _program(self, name: str) -> Path:
+        return Path(self.settings.program("kubernetes", name)) if name == "kubectl" else binaries.program(name)

@@ -10,8 +10,8 @@ What was built once is not built again: an image is named by its content and kep
 `python -m tools.images --help` is the same for people.
 """
 
-from tools.images.building import Image, build
+from tools.images.building import Image, build, built
 from tools.images.targets import TARGETS
 from tools.images.trouble import Trouble
 
-__all__ = ["TARGETS", "Image", "Trouble", "build"]
+__all__ = ["TARGETS", "Image", "Trouble", "build", "built"]

@@ -43,13 +43,20 @@ class Base:
 
 def choose(engine: Engine, cache: Path, wanted: str = AUTO, *, refresh: bool = False) -> Base:
     """The base to build on: `wanted` is a reference, `local` or `auto`. Raises Trouble."""
-    kept = cache / "bases" / f"{hashlib.sha256(f'{wanted} {_recipe()}'.encode()).hexdigest()[:12]}.json"
-    if kept.exists() and not refresh:
-        return Base(**json.loads(kept.read_text()))
+    known = None if refresh else chosen(cache, wanted)
+    if known is not None:
+        return known
     base = _local(engine) if wanted == LOCAL else _pulled(engine, wanted)
+    kept = _kept(cache, wanted)
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(asdict(base)))
     return base
+
+
+def chosen(cache: Path, wanted: str = AUTO) -> Base | None:
+    """What `choose` settled on earlier."""
+    kept = _kept(cache, wanted)
+    return Base(**json.loads(kept.read_text())) if kept.exists() else None
 
 
 def ensure(engine: Engine, base: Base) -> None:
@@ -74,6 +81,10 @@ def _default() -> str:
     found = re.search(r"^ARG BASE=(\S+)$", (ROOT / "images/Dockerfile").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
+
+
+def _kept(cache: Path, wanted: str) -> Path:
+    return cache / "bases" / f"{hashlib.sha256(f'{wanted} {_recipe()}'.encode()).hexdigest()[:12]}.json"
 
 
 def _recipe() -> str:

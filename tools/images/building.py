@@ -50,24 +50,48 @@ def build(
 
     Raises Trouble, which ends with what to do.
     """
-    unknown = sorted(set(targets) - set(TARGETS))
-    if unknown:
-        raise Trouble(f"no target {', '.join(unknown)}", f"one of: {', '.join(TARGETS)}")
+    _known(targets)
     cache = cache_folder()
     (cache / "archives").mkdir(parents=True, exist_ok=True)
     engine = engines.find(cache, install=install)
     with _alone(cache):
         chosen = base.choose(engine, cache, base_image, refresh=refresh_base)
-        built = {name: _one(TARGETS[name], engine, chosen, cache, source) for name in targets}
+        made = {name: _one(TARGETS[name], engine, chosen, cache, source) for name in targets}
     if out is not None:
-        _hand_out(built, out)
-    return built
+        _hand_out(made, out)
+    return made
+
+
+def built(targets: Sequence[str] = tuple(TARGETS), *, base_image: str = base.AUTO) -> Mapping[str, Image]:
+    """What `build` would give without building anything. Raises Trouble where it would have something to do."""
+    _known(targets)
+    cache = cache_folder()
+    chosen = base.chosen(cache, base_image)
+    if chosen is None:
+        raise Trouble("no image was built on this machine yet", "make images")
+    found = {}
+    for target in targets:
+        name, archive = _place(TARGETS[target], chosen, cache)
+        if not archive.exists():
+            raise Trouble(f"the image of {target} was not built from what its files say now: no {name}", "make images")
+        found[target] = Image(target, name, archive, archive.stat().st_size)
+    return found
+
+
+def _known(targets: Sequence[str]) -> None:
+    unknown = sorted(set(targets) - set(TARGETS))
+    if unknown:
+        raise Trouble(f"no target {', '.join(unknown)}", f"one of: {', '.join(TARGETS)}")
+
+
+def _place(target: Target, chosen: base.Base, cache: Path) -> tuple[str, Path]:
+    """The image's name, which says what is in it, and where its archive is or would be."""
+    tag = f"dev-{target.digest(chosen.identity)}"
+    return f"{target.repository}:{tag}", cache / "archives" / f"{target.name}-{tag}.tar"
 
 
 def _one(target: Target, engine: Engine, chosen: base.Base, cache: Path, source: str) -> Image:
-    tag = f"dev-{target.digest(chosen.identity)}"
-    name = f"{target.repository}:{tag}"
-    archive = cache / "archives" / f"{target.name}-{tag}.tar"
+    name, archive = _place(target, chosen, cache)
     if not archive.exists():
         base.ensure(engine, chosen)
         began = time.monotonic()
