@@ -1,18 +1,20 @@
-"""A cluster with a real node, with Herald's images in it and the operator installed by its charts."""
+"""A cluster with the operator installed by its charts, from Herald's own images: ours, or somebody else's."""
 
+import contextlib
 import json
-import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.cluster import Cluster, Trouble, start
-from tools.images.building import Image, build
+from tools.cluster import Client, Trouble, start
+from tools.images.building import build
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "herald-system"
+# On each namespace of a team, so that what a run leaves behind can be found.
+OURS = "app.kubernetes.io/part-of=herald-e2e"
 # Where the charts' values name an image of somebody else, the stand-in with the same contract.
 _VALUES = {
     "images.gateway": "gateway",
@@ -22,56 +24,47 @@ _VALUES = {
     "images.postgres": "test-postgres",
     "images.milvus": "test-milvus",
 }
+TARGETS = ("operator", *_VALUES.values())
 Object = dict[str, Any]
 
 
 class Site:
-    """`images` by target. All waiting is bounded, and says what it waited for."""
+    """`images` has names by target. All waiting is bounded, and says what it waited for."""
 
-    def __init__(self, cluster: Cluster, images: Mapping[str, Image]) -> None:
-        self.cluster = cluster
+    def __init__(self, client: Client, images: Mapping[str, str], *, patience: int = 120) -> None:
+        """`patience`: seconds in which the operator must lead once it is installed."""
+        self.client = client
         self.images = images
+        self.crds = True  # false: the cluster has them already, and keeps them as they are
+        self._patience = patience
 
-    @classmethod
-    def open(cls, state: Path, say: Callable[[str], None]) -> "Site":
-        """Build what is missing, start, load. Minutes the first time on a machine, half a minute afterwards."""
-        images = build()
-        cluster = start(state, node="real", install=bool(os.environ.get("CI")), say=say)
-        try:
-            for image in images.values():
-                cluster.load_image(image.archive)
-        except BaseException:
-            cluster.stop()
-            raise
-        return cls(cluster, images)
-
-    def install(self, charts: Path = ROOT / "charts", *, images: Mapping[str, Image] | None = None) -> None:
+    def install(self, charts: Path = ROOT / "charts", *, images: Mapping[str, str] | None = None) -> None:
         """Both charts, installed or upgraded; returns once the operator leads."""
         known = images or self.images
-        self.cluster.helm(
-            "upgrade",
-            "--install",
-            "herald-crds",
-            str(charts / "herald-crds"),
-            "--namespace",
-            SYSTEM,
-            "--create-namespace",
-        )
-        operator = known["operator"].name
-        repository, _, tag = operator.rpartition(":")
+        if self.crds:
+            self.client.helm(
+                "upgrade",
+                "--install",
+                "herald-crds",
+                str(charts / "herald-crds"),
+                "--namespace",
+                SYSTEM,
+                "--create-namespace",
+            )
+        repository, _, tag = known["operator"].rpartition(":")
         values = {"image.repository": repository, "image.tag": tag, "logLevel": "debug"}
-        values |= {value: known[target].name for value, target in _VALUES.items()}
+        values |= {value: known[target] for value, target in _VALUES.items()}
         sets = [part for name, value in values.items() for part in ("--set-string", f"{name}={value}")]
-        self.cluster.helm(
-            "upgrade", "--install", "herald", str(charts / "herald"), "--namespace", SYSTEM, *sets,
-            "--wait", "--timeout", "120s",
+        self.client.helm(
+            "upgrade", "--install", "herald", str(charts / "herald"), "--namespace", SYSTEM, "--create-namespace",
+            *sets, "--wait", "--timeout", f"{self._patience}s",
         )  # fmt: skip
 
     def uninstall(self) -> None:
-        self.cluster.helm("uninstall", "herald", "--namespace", SYSTEM, "--wait")
+        self.client.helm("uninstall", "herald", "--namespace", SYSTEM, "--wait")
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
-        return self.cluster.kubectl(*arguments, stdin=stdin)
+        return self.client.kubectl(*arguments, stdin=stdin)
 
     def get(self, *arguments: str) -> Any:
         """`kubectl get ... -o json`; None where there is no such thing."""
@@ -88,7 +81,8 @@ class Site:
 
     def namespace(self, name: str) -> None:
         """A namespace that takes only pods that pass Pod Security `restricted`."""
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        key, _, value = OURS.partition("=")
+        labels = {"pod-security.kubernetes.io/enforce": "restricted", key: value}
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(body))
 
@@ -116,3 +110,22 @@ class Site:
             return self.kubectl(*arguments)
         except (Trouble, subprocess.SubprocessError) as e:
             return str(e)
+
+
+@contextlib.contextmanager
+def own(state: Path, *, keep: bool, install: bool, say: Callable[[str], None]) -> Iterator[Site]:
+    """A real node on this machine: built, started, loaded. Minutes the first time, half a minute afterwards.
+
+    With `keep` it runs on. `install`: also the Debian packages that it lacks.
+    """
+    images = build(TARGETS)
+    cluster = start(state, node="real", install=install, say=say)
+    try:
+        for image in images.values():
+            cluster.load_image(image.archive)
+        site = Site(cluster.client, {target: image.name for target, image in images.items()})
+        site.install()
+        yield site
+    finally:
+        if not keep:
+            cluster.stop()

@@ -1,7 +1,7 @@
-"""A team that uses one AgentDeployment: its resource, its keys, its chat platform outside the cluster, and its load.
+"""A team that uses one AgentDeployment: its resource, its keys, its chat platform, and its load.
 
-The platform is on this machine, where pods reach it through a Service that has no pods of its own. So what was accepted
-and what was answered is counted outside the product, and outside the cluster.
+The platform is a pod that knows nothing of Herald, and what it was sent is judged in this process. So what was accepted
+and what was answered is counted outside the product.
 """
 
 import asyncio
@@ -12,13 +12,14 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from tools.cluster import Trouble
 
 from tests.chaos.load import Load
 from tests.chaos.platforms import Hmac
 from tests.chaos.verdict import Verdict, judge
+from tests.e2e import outside
+from tests.e2e.outside import Outside
 from tests.e2e.site import Object, Site
 from tests.fakes.callback import Receiver
 
@@ -28,45 +29,33 @@ SETTLE = 180.0  # seconds for everything that was accepted to be answered
 class Team:
     """`name` in `namespace`; its hmac channel is called `hooks`."""
 
-    def __init__(self, site: Site, namespace: str, name: str, receiver: Receiver, secret: bytes) -> None:
+    def __init__(self, site: Site, namespace: str, name: str) -> None:
         self.site, self.namespace, self.name = site, namespace, name
-        self.receiver = receiver
-        self.platform = Hmac(self.gateway, secret, receiver)
-        self._secret = secret
-
-    def gateway(self) -> str:
-        """Address of the gateway's Service, as this machine reaches it."""
-        service = self.site.get("service", f"{self.name}-gateway", "-n", self.namespace)
-        return f"http://{service['spec']['clusterIP']}"
+        self._secret = secrets.token_hex(16).encode()
+        self._receiver = Receiver(self._secret)
+        self.outside = Outside(site, namespace, self._receiver)
+        self.platform = Hmac(self.outside.gateway, self._secret, self._receiver)
 
     def channel(self) -> Object:
-        port = urlsplit(self.receiver.url).port
-        url = f"http://platform.{self.namespace}.svc:{port}{urlsplit(self.receiver.url).path}"
+        url = outside.reply_url(self.namespace)
         return {"name": "hooks", "hmac": {"secretRef": {"name": "hooks"}, "replyURL": url}}
 
     def surroundings(self) -> list[Object]:
-        """The key of the channel, and the Service by which pods reach this machine."""
-        port = urlsplit(self.receiver.url).port
-        address = self.site.cluster.settings.address
+        """The key of the channel, and the chat platform."""
         key = base64.b64encode(self._secret).decode()
-        service = {"name": "platform", "labels": {"kubernetes.io/service-name": "platform"}}
+        gateway = f"http://{self.name}-gateway.{self.namespace}.svc"
         return [
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hooks"}, "data": {"secret": key}},
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"name": "platform"},
-                "spec": {"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}]},
-            },
-            {
-                "apiVersion": "discovery.k8s.io/v1",
-                "kind": "EndpointSlice",
-                "metadata": service,
-                "addressType": "IPv4",
-                "ports": [{"port": port, "protocol": "TCP"}],
-                "endpoints": [{"addresses": [address]}],
-            },
+            *outside.objects(self.site.images["gateway"], gateway),
         ]
+
+    def wait_platform(self) -> None:
+        def ready() -> bool:
+            pod = self.site.get("pod", outside.POD, "-n", self.namespace)
+            conditions = pod["status"].get("conditions") or ()
+            return any((c["type"], c["status"]) == ("Ready", "True") for c in conditions)
+
+        self.site.until("the chat platform is ready", ready, seconds=120, namespace=self.namespace)
 
     def resource(self, **spec: Any) -> Object:
         """The team's AgentDeployment: small, quick, with the scripted model."""
@@ -127,6 +116,7 @@ class Team:
     @asynccontextmanager
     async def load(self, *, conversations: int = 8, pause: float = 0.3) -> AsyncIterator[Load]:
         """A steady load while the block runs; then all that was accepted must have been answered, once, in order."""
+        await self.outside.caught_up()
         earlier = {answer.event for answer in self.platform.inbox()}
         load = Load([self.platform], conversations=conversations, pause=pause)
 
@@ -143,9 +133,12 @@ class Team:
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
+        # What came twice came last.
+        await self.outside.caught_up()
         said = verdict()
         assert said.accepted > 0
         assert said.clean, str(said)
+        assert all(post.signed for post in self._receiver.posts), "every reply proves who wrote it"
 
     async def _settle(self, verdict: Callable[[], Verdict]) -> None:
         with contextlib.suppress(TimeoutError):
@@ -157,17 +150,15 @@ class Team:
 @asynccontextmanager
 async def team(site: Site, name: str) -> AsyncIterator[Team]:
     """A namespace of its own, with the team's surroundings in it; gone afterwards."""
-    namespace = f"{name}-{secrets.token_hex(2)}"
-    secret = secrets.token_hex(16).encode()
-    async with Receiver(secret, host=site.cluster.settings.address) as receiver:
-        made = Team(site, namespace, name, receiver, secret)
-        await asyncio.to_thread(site.namespace, namespace)
-        site.apply(*made.surroundings(), namespace=namespace)
-        try:
+    made = Team(site, f"{name}-{secrets.token_hex(2)}", name)
+    inside = ("-n", made.namespace)
+    await asyncio.to_thread(site.namespace, made.namespace)
+    try:
+        site.apply(*made.surroundings(), namespace=made.namespace)
+        await asyncio.to_thread(made.wait_platform)
+        async with made.outside:
             yield made
-        finally:
-            with contextlib.suppress(Trouble):
-                await asyncio.to_thread(
-                    site.kubectl, "delete", "agd", "--all", "-n", namespace, "--wait", "--timeout=150s"
-                )
-            await asyncio.to_thread(site.kubectl, "delete", "namespace", namespace, "--wait=false")
+    finally:
+        with contextlib.suppress(Trouble):
+            await asyncio.to_thread(site.kubectl, "delete", "agd", "--all", *inside, "--wait", "--timeout=150s")
+        await asyncio.to_thread(site.kubectl, "delete", "namespace", made.namespace, "--wait=false")

@@ -17,8 +17,7 @@ _LOOKER = "looker"
 
 
 def _plugin(site: Site, namespace: str, kubeconfig: Path | None = None) -> Plugin:
-    kubectl = Path(site.cluster.settings.program("kubernetes", "kubectl")).parent
-    return Plugin(kubeconfig or site.cluster.kubeconfig, namespace, kubectl)
+    return Plugin(kubeconfig or site.client.kubeconfig, namespace, site.client.program("kubectl").parent)
 
 
 async def test_say_something_and_see_what_became_of_it(site: Site, tmp_path: Path) -> None:
@@ -37,6 +36,7 @@ async def test_say_something_and_see_what_became_of_it(site: Site, tmp_path: Pat
         said = await herald("send", "How are you, hook?", "-c", "hooks", "--json")
         assert said.code == 0, said
         assert said.json["record"]["channel"] == "hooks"
+        await mine.outside.caught_up()
         assert [answer.text for answer in mine.platform.inbox()] == [said.json["reply"]["text"]]
 
         counted = await herald("ledger", "--messages", "--json")

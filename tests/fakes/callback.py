@@ -10,12 +10,14 @@ import hmac
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+_HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,14 @@ class Post:
 
 
 class Receiver:
-    """`async with Receiver(secret) as receiver:` and let a channel post to `receiver.url`."""
+    """`async with Receiver(secret) as receiver:` and let a channel post to `receiver.url`.
 
-    def __init__(self, secret: bytes = b"", *, standard: str = "", host: str = "127.0.0.1") -> None:
+    One that was never opened keeps the record of posts that arrived somewhere else: `take` them.
+    """
+
+    def __init__(self, secret: bytes = b"", *, standard: str = "") -> None:
         """`secret` is that of an `hmac` channel, `standard` (whsec_...) that of a `standardWebhooks` channel."""
         self._secret = secret
-        self._host = host
         self._standard = standard
         self.posts: list[Post] = []
         self.mood = Mood()
@@ -89,10 +93,10 @@ class Receiver:
         app.router.add_post("/replies", self._post)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
+        site = web.TCPSite(self._runner, _HOST, self._port)
         await site.start()
         self._port = self._runner.addresses[0][1]
-        self.url = f"http://{self._host}:{self._port}/replies"
+        self.url = f"http://{_HOST}:{self._port}/replies"
 
     async def close(self) -> None:
         """Refuse connections from now on."""
@@ -113,13 +117,17 @@ class Receiver:
         async with asyncio.timeout(deadline), self._arrived:
             await self._arrived.wait_for(lambda: condition(self))
 
+    async def take(self, headers: Mapping[str, str], body: bytes, mood: Mood | None = None) -> None:
+        """Put one post into the record; `mood` is how it was treated (default: taken)."""
+        known = {name.lower(): value for name, value in headers.items()}
+        self.posts.append(Post(time.monotonic(), known, body, self._signed(known, body), mood or Mood()))
+        async with self._arrived:
+            self._arrived.notify_all()
+
     async def _post(self, request: web.Request) -> web.Response:
         body = await request.read()
         mood = self.moods.popleft() if self.moods else self.mood
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        self.posts.append(Post(time.monotonic(), headers, body, self._signed(headers, body), mood))
-        async with self._arrived:
-            self._arrived.notify_all()
+        await self.take(request.headers, body, mood)
         if mood.delay:
             await asyncio.sleep(mood.delay)
         if mood.drop and request.transport is not None:

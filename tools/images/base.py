@@ -47,7 +47,7 @@ def choose(engine: Engine, cache: Path, wanted: str = AUTO, *, refresh: bool = F
     if known is not None:
         return known
     base = _local(engine) if wanted == LOCAL else _pulled(engine, wanted)
-    kept = _kept(cache, wanted)
+    kept = record(cache, wanted)
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(asdict(base)))
     return base
@@ -55,7 +55,7 @@ def choose(engine: Engine, cache: Path, wanted: str = AUTO, *, refresh: bool = F
 
 def chosen(cache: Path, wanted: str = AUTO) -> Base | None:
     """What `choose` settled on earlier."""
-    kept = _kept(cache, wanted)
+    kept = record(cache, wanted)
     return Base(**json.loads(kept.read_text())) if kept.exists() else None
 
 
@@ -83,7 +83,8 @@ def _default() -> str:
     return found[1]
 
 
-def _kept(cache: Path, wanted: str) -> Path:
+def record(cache: Path, wanted: str) -> Path:
+    """The file in which a choice is kept."""
     return cache / "bases" / f"{hashlib.sha256(f'{wanted} {_recipe()}'.encode()).hexdigest()[:12]}.json"
 
 
