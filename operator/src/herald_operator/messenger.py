@@ -19,8 +19,8 @@ from herald_contracts.subjects import Names
 from herald_operator import messaging
 from herald_operator.build.context import Context
 from herald_operator.build.naming import digest
+from herald_operator.build.nats import streams
 from herald_operator.planning.observed import Messaging
-from herald_operator.planning.plan import streams
 from herald_runtime import rollout
 from herald_runtime.connection import disconnect
 

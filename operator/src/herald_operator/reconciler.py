@@ -12,12 +12,13 @@ from herald_operator.build.context import Context, DefaultImages
 from herald_operator.build.naming import FINALIZER, Object, owner
 from herald_operator.cluster import Cluster, NameTaken, Refused, Unavailable
 from herald_operator.messenger import Messenger
-from herald_operator.planning import accepting, children, plan
+from herald_operator.planning import accepting, children, components, plan, report
 from herald_operator.planning.accepting import Refusal
 from herald_operator.planning.difference import differs, stamped
 from herald_operator.planning.observed import Observed
 from herald_operator.planning.plan import Plan
 from herald_operator.planning.status import differs as status_differs
+from herald_operator.planning.status import transitions
 from herald_operator.queueing import Key
 from herald_operator.store import Store
 from herald_runtime import logs
@@ -74,7 +75,7 @@ class Reconciler:
         hidden = (seen.secrets.get(children.operator_secret(context)) or {}).get("key", b"")
         context = replace(context, secrets=accepting.digests(seen, hidden))
         login = seen.secrets.get(context.nats_secret) if context.nats_secret is not None else None
-        if plan.messaging_ready(context, seen).ready and not (resolved.spec.suspend and nats.managed(context)):
+        if components.messaging_ready(context, seen).ready and not (resolved.spec.suspend and nats.managed(context)):
             pods = seen.pods_with(context.owner.selector(nats.COMPONENT))
             incarnation = ",".join(sorted(str(p["metadata"]["uid"]) for p in pods))
             seen = replace(seen, messaging=await self.messenger.look(context, login, incarnation))
@@ -167,7 +168,7 @@ class Reconciler:
             # A condition would be gone with the annotation, at the next look.
             await self._tell(resource, "Warning", "CommandDeclined", decided.declined)
         if refusals:
-            said = plan.with_refusals(seen, said, [str(e) for e in refusals])
+            said = report.with_refusals(seen, said, [str(e) for e in refusals])
         if self.writes == writes or refusals or seen.deleting is not None:
             await self._say(resource, said)
         else:
@@ -212,7 +213,7 @@ class Reconciler:
         answer = await self.cluster.patch_status(resource, said)
         self.writes += 1
         self._noted(answer, resource)
-        for kind, reason, message in plan.news(said, live):
+        for kind, reason, message in transitions(said, live):
             await self._tell(resource, kind, reason, message)
 
     async def _tell(self, resource: Object, kind: str, reason: str, message: str) -> None:

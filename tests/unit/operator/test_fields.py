@@ -9,9 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from herald_contracts.resources.v1alpha1 import Spec
+from herald_operator.build.nats import streams
 from herald_operator.planning import accepting
 from herald_operator.planning.accepting import Refusal
-from herald_operator.planning.plan import streams
 from tests.resource_documents import GONE, MANAGED, Document, changed
 from tests.unit.operator.imagined import EVERY_API, Imagined, resource
 from tests.unit.operator.specs import ON_CPU, OPENAI, PRODUCTION, imagined

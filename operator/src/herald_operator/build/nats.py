@@ -6,7 +6,8 @@ Probes and the budget follow the NATS project's own chart (nats-io/k8s, chart 2.
 
 from herald_contracts.resources.v1alpha1.schema import in_bytes
 from herald_contracts.resources.v1alpha1.servers import ManagedNats, Volume
-from herald_contracts.streams import MAX_PAYLOAD
+from herald_contracts.streams import MAX_PAYLOAD, Topology, topology
+from herald_contracts.subjects import Names
 from herald_operator.build import pod
 from herald_operator.build.context import NATS_PORT, Context
 from herald_operator.build.naming import Object, digest
@@ -39,6 +40,18 @@ def copies(context: Context) -> int:
     """How many servers keep each message."""
     external = context.deployment.spec.messaging.nats.external
     return external.replicas if external is not None else (managed(context) or ManagedNats()).replicas
+
+
+def streams(context: Context) -> Topology:
+    """What NATS should hold for this deployment."""
+    metadata = context.deployment.metadata
+    pages = tuple(c.name for c in context.deployment.spec.channels if c.web is not None)
+    return topology(
+        Names(metadata.namespace, metadata.name),
+        web_channels=pages,
+        replicas=copies(context),
+        storage=storage(context),
+    )
 
 
 def objects(context: Context, *, replicas: int | None = None) -> tuple[Object, ...]:

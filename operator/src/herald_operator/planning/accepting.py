@@ -137,8 +137,3 @@ def decoded(body: Object | None) -> dict[str, bytes] | None:
     if body is None:
         return None
     return {key: base64.b64decode(value) for key, value in (body.get("data") or {}).items()}
-
-
-def command_names() -> tuple[str, ...]:
-    """Annotations by which people ask for something once."""
-    return ("promote", "abort", "retry", "rollback-to")

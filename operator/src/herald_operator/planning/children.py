@@ -22,9 +22,9 @@ from herald_operator.build import (
     workers,
 )
 from herald_operator.build.context import Context
-from herald_operator.build.naming import REVISION, Object
+from herald_operator.build.naming import Object
 from herald_operator.build.settings import session_secret
-from herald_operator.build.shape import Shape, at, remembering
+from herald_operator.build.shape import remembering
 from herald_operator.planning import readiness
 from herald_operator.planning.observed import Key, Observed
 from herald_operator.planning.rollout import Decision
@@ -193,7 +193,7 @@ def stopped(
 
 def autoscalers(seen: Observed) -> tuple[Object, ...]:
     """Those there are: they must not start again what is being stopped."""
-    return tuple(b for key, b in sorted(seen.children.items()) if key[0] in AUTOSCALERS and not _leaving(b))
+    return tuple(b for key, b in sorted(seen.children.items()) if key[0] in AUTOSCALERS and not leaving(b))
 
 
 def crew_size(context: Context, seen: Observed, active: str) -> int:
@@ -221,26 +221,14 @@ def _crew_size(context: Context, seen: Observed, decision: Decision, name: str) 
 def unused(seen: Observed, wanted: Iterable[Object], keep: frozenset[Key]) -> tuple[Object, ...]:
     """Children that nobody wants any more, workers first."""
     names = {(o["kind"], o["metadata"]["name"]) for o in wanted} | keep
-    gone = [b for key, b in seen.children.items() if key[0] in PRUNED and key not in names and not _leaving(b)]
+    gone = [b for key, b in seen.children.items() if key[0] in PRUNED and key not in names and not leaving(b)]
     return tuple(sorted(gone, key=lambda b: (b["kind"] != "ReplicaSet", b["kind"], b["metadata"]["name"])))
-
-
-def outdated_pods(
-    context: Context, seen: Observed, name: str, shape: Shape, *, all_at_once: bool
-) -> tuple[Object, ...]:
-    """Workers that began with other settings than today's: the next one to be replaced, or all of them."""
-    digest = workers.settings_digest(at(context, shape), workers.render(context, name, shape))
-    pods = seen.pods_with(context.owner.selector(workers.COMPONENT, **{REVISION: name}))
-    old = [p for p in pods if (p["metadata"].get("annotations") or {}).get("herald.dev/settings") != digest]
-    old = sorted((p for p in old if not _leaving(p)), key=lambda p: str(p["metadata"]["name"]))
-    if all_at_once:
-        return tuple(old)
-    return tuple(old[:1]) if old and not any(_leaving(p) for p in pods) else ()
 
 
 def _served(objects: tuple[Object, ...], apis: frozenset[str]) -> tuple[Object, ...]:
     return tuple(o for o in objects if o["kind"] not in OPTIONAL or o["kind"] in apis)
 
 
-def _leaving(body: Object) -> bool:
+def leaving(body: Object) -> bool:
+    """Whether it is on its way out already."""
     return bool(body["metadata"].get("deletionTimestamp"))
