@@ -48,9 +48,19 @@ _COUNT = "either replicas or autoscaling, not both"
 _OPENAI = "backend openai needs `openai: {baseURL: ...}`, and only that backend takes it"
 _GPU = "engine llmapi needs `gpu`, and only that engine takes it"
 _ELSEWHERE = "backend openai computes elsewhere: engine, gpu, cache and secretRef are Triton's"
+_NOT_HERE = "backend openai computes elsewhere: leave out replicas, maxBatchSize and resources, which are Triton's"
+_BATCH = "maxBatchSize is for engine llmapi: leave it out, or take that engine"
+_TOKEN = "secretRef is for gated models that engine llmapi downloads: leave it out, or take that engine"
 _PARENT = {"parentRef": {"name": "public"}}
 _AN_OPENAI = {"spec.inference.backend": "openai", "spec.inference.openai": {"baseURL": "https://example.com/v1"}}
 _A_CACHE = {"volume": {"size": "50Gi"}}
+_GPUS = {"spec.inference.engine": "llmapi", "spec.inference.gpu": {}}
+_SOME = {"limits": {"cpu": 2}}
+
+
+def _image(**images: str) -> dict[str, Any]:
+    return {"spec.images": images}
+
 
 CASES = (
     Case("the smallest", {}),
@@ -165,6 +175,40 @@ CASES = (
         "GPUs and a cache",
         {"spec.inference.engine": "llmapi", "spec.inference.gpu": {}, "spec.inference.cache": _A_CACHE},
     ),
+    # What would mean nothing with this engine is refused; a default that is written out is no choice.
+    Case("openai with replicas", _AN_OPENAI | {"spec.inference.replicas": 2}, _NOT_HERE),
+    Case("openai with a batch size", _AN_OPENAI | {"spec.inference.maxBatchSize": 8}, _NOT_HERE),
+    Case("openai with resources", _AN_OPENAI | {"spec.inference.resources": _SOME}, _NOT_HERE),
+    Case("openai and defaults", _AN_OPENAI | {"spec.inference.replicas": 1, "spec.inference.maxBatchSize": 32}),
+    Case("a batch size on CPUs", {"spec.inference.maxBatchSize": 8}, _BATCH),
+    Case("the default batch size on CPUs", {"spec.inference.maxBatchSize": 32}),
+    Case("a batch size on GPUs", _GPUS | {"spec.inference.maxBatchSize": 8}),
+    Case("a Hugging Face token on CPUs", {"spec.inference.secretRef": _SECRET}, _TOKEN),
+    Case("a Hugging Face token on GPUs", _GPUS | {"spec.inference.secretRef": _SECRET}),
+    Case("replicas and resources on CPUs", {"spec.inference.replicas": 2, "spec.inference.resources": _SOME}),
+    Case(
+        "an image for my NATS",
+        _image(nats="nats:1") | {"spec.messaging.nats": {"external": {"url": "nats://a:4222"}}},
+        "images.nats is for a managed NATS, and messaging.nats.external is yours: leave it out",
+    ),
+    Case(
+        "an image for my PostgreSQL",
+        _image(postgres="postgres:1") | {"spec.database": {"external": {"secretRef": _SECRET}}},
+        "images.postgres is for a managed PostgreSQL, and database.external is yours: leave it out",
+    ),
+    Case(
+        "an image for my Milvus",
+        _image(milvus="milvus:1") | {"spec.agent.memory.milvus": {"external": {"url": "http://a:1"}}},
+        "images.milvus is for a managed Milvus, and agent.memory.milvus.external is yours: leave it out",
+    ),
+    Case("images of what is managed", _image(nats="nats:1", postgres="postgres:1", milvus="milvus:1")),
+    Case(
+        "an image for a Triton that nobody needs",
+        _AN_OPENAI | _image(inference="triton:1") | {"spec.agent.memory": {"enabled": False}},
+        "images.inference is for Triton, which backend openai without memory does not need: leave it out",
+    ),
+    Case("an image for the embedder", _AN_OPENAI | _image(inference="triton:1")),
+    Case("an image for a memory that is off", _image(milvus="milvus:1") | {"spec.agent.memory": {"enabled": False}}),
     Case("a value for any value", _tolerating(key="a", operator="Exists", value="b"), "operator Exists takes no value"),
     Case("every taint of one value", _tolerating(value="b"), "a toleration without key tolerates every taint"),
     Case("every taint", _tolerating(operator="Exists")),

@@ -6,13 +6,14 @@ from functools import cache
 from typing import Any
 
 from herald_operator.build.naming import Object
-from tests.resource_documents import EXTERNAL, MANAGED, SMALLEST, Document, changed
+from tests.resource_documents import EXTERNAL, GONE, MANAGED, SMALLEST, Document, changed
 from tests.unit.operator.imagined import EVERY_API, Imagined, resource
 
 _AWAKE = {"spec.suspend": False, "spec.paused": False}
 _CPU: dict[str, Any] = {
     "spec.inference": {
         "model": "/cache/chat.gguf",
+        "backend": "triton",
         "replicas": 2,
         "maxTokens": 512,
         "maxInputTokens": 8_192,
@@ -39,6 +40,8 @@ PRODUCTION: Document = changed(
         "spec.database": EXTERNAL["spec"]["database"],
         "spec.agent": EXTERNAL["spec"]["agent"],
         "spec.rollout.autoPromote": True,
+        "spec.images.postgres": GONE,
+        "spec.images.milvus": GONE,
     },
 )
 OPENAI: Document = changed(EXTERNAL, {"spec.agent": {"replicas": 1, "memory": {"enabled": False}}})

@@ -12,7 +12,7 @@ from herald_contracts.resources.v1alpha1 import Spec
 from herald_operator.build.nats import streams
 from herald_operator.planning import accepting
 from herald_operator.planning.accepting import Refusal
-from tests.resource_documents import GONE, MANAGED, Document, changed
+from tests.resource_documents import EXTERNAL, GONE, MANAGED, Document, changed
 from tests.unit.operator.imagined import EVERY_API, Imagined, resource
 from tests.unit.operator.specs import ON_CPU, OPENAI, PRODUCTION, imagined
 
@@ -36,8 +36,6 @@ BASES: dict[str, Document] = {
 }
 # Where a change of this field is looked for, when it is not in every base that has it.
 ONLY_IN = {
-    "inference.maxBatchSize": ("managed", "production", "autoscaled"),  # of TensorRT-LLM
-    "inference.secretRef.name": ("managed", "production", "autoscaled"),
     "agent.memory.milvus.external.url": ("production",),  # without memory there is nothing to reach
 }
 # No effect in a cluster, and why.
@@ -155,15 +153,31 @@ CASES = [
     for base, document in BASES.items()
     for path, value in leaves(document["spec"])
     if base in ONLY_IN.get(plain(path), BASES)
+    # In each of them: what has an effect with GPUs may have none without.
     and plain(path) not in EXCEPTIONS
-    # What is the same in all bases is looked at once.
-    and (base == "managed" or dict(leaves(BASES["managed"]["spec"])).get(path) != value)
 ]
 
 
 @pytest.mark.parametrize(("base", "path", "value"), CASES)
 def test_a_field_has_an_effect_or_is_refused(base: str, path: str, value: Any) -> None:
     new = changed(copy.deepcopy(BASES[base]), {path: other(path, value)})
+    assert outcome(base, new) != before(base), f"{path} means nothing"
+
+
+ADDED = [
+    pytest.param(base, f"spec.{part}.{field}", value, id=f"{base}: {part}.{field}")
+    for base, document in BASES.items()
+    for part in ("inference", "images")
+    for field, value in ({**EXTERNAL["spec"].get(part, {}), **MANAGED["spec"][part]}).items()
+    if field not in document["spec"].get(part, {})
+    # A memory that is off is only switched off, as a suspended deployment is.
+    and (base, field) != ("openai", "milvus")
+]
+
+
+@pytest.mark.parametrize(("base", "path", "value"), ADDED)
+def test_a_field_of_another_engine_has_an_effect_or_is_refused(base: str, path: str, value: Any) -> None:
+    new = changed(copy.deepcopy(BASES[base]), {path: value})
     assert outcome(base, new) != before(base), f"{path} means nothing"
 
 

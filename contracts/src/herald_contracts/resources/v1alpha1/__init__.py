@@ -24,6 +24,18 @@ KIND = "AgentDeployment"
 PLURAL = "agentdeployments"
 MAX_INSTRUCTIONS = 32_768  # characters
 
+# Images of what does not run here: what is said of each, by its field.
+_IDLE_IMAGES = {
+    "nats": "images.nats is for a managed NATS, and messaging.nats.external is yours: leave it out",
+    "postgres": "images.postgres is for a managed PostgreSQL, and database.external is yours: leave it out",
+    "milvus": "images.milvus is for a managed Milvus, and agent.memory.milvus.external is yours: leave it out",
+    "inference": "images.inference is for Triton, which backend openai without memory does not need: leave it out",
+}
+
+
+def _idle(image: str, where: str) -> Rule:
+    return Rule(f"!(self.?images.{image}.hasValue() && {where})", _IDLE_IMAGES[image], f".images.{image}")
+
 
 class Spec(Resource):
     """What is wanted."""
@@ -34,6 +46,10 @@ class Spec(Resource):
             "exactly one of instructions, instructionsFrom is needed",
         ),
         *KEPT,
+        _idle("nats", "self.?messaging.nats.external.hasValue()"),
+        _idle("postgres", "self.?database.external.hasValue()"),
+        _idle("milvus", "self.?agent.memory.milvus.external.hasValue()"),
+        _idle("inference", "self.inference.backend == 'openai' && !self.?agent.memory.enabled.orValue(true)"),
     )
 
     instructions: str | None = Field(
@@ -78,6 +94,19 @@ class Spec(Resource):
             if channel.name in seen:
                 raise ValueError(f"channels: the name {channel.name!r} is used twice")
             seen.add(channel.name)
+        return self
+
+    @model_validator(mode="after")
+    def _images_are_in_use(self) -> "Spec":
+        elsewhere = {
+            "nats": self.messaging.nats.external is not None,
+            "postgres": self.database.external is not None,
+            "milvus": self.agent.memory.milvus.external is not None,
+            "inference": self.inference.backend == "openai" and not self.agent.memory.enabled,
+        }
+        for image, problem in _IDLE_IMAGES.items():
+            if elsewhere[image] and getattr(self.images, image) is not None:
+                raise ValueError(problem)
         return self
 
 

@@ -20,6 +20,10 @@ from herald_contracts.settings import Generation
 _OPENAI = "backend openai needs `openai: {baseURL: ...}`, and only that backend takes it"
 _GPU = "engine llmapi needs `gpu`, and only that engine takes it"
 _ELSEWHERE = "backend openai computes elsewhere: engine, gpu, cache and secretRef are Triton's"
+_NOT_HERE = "backend openai computes elsewhere: leave out replicas, maxBatchSize and resources, which are Triton's"
+_BATCHES = "maxBatchSize is for engine llmapi: leave it out, or take that engine and give `gpu`"
+_GATED = "secretRef is for gated models that engine llmapi downloads: leave it out, or take that engine and give `gpu`"
+_REPLICAS, _BATCH_SIZE = 1, 32  # as good as left out: an API server writes defaults down
 
 
 class OpenAi(Resource):
@@ -60,6 +64,21 @@ class Inference(Resource):
         Rule(
             "self.backend == 'triton' || (self.engine == 'cpu' && !has(self.cache) && !has(self.secretRef))", _ELSEWHERE
         ),
+        Rule(
+            f"self.backend == 'triton' || (self.replicas == {_REPLICAS} && self.maxBatchSize == {_BATCH_SIZE} && "
+            "!has(self.resources))",
+            _NOT_HERE,
+        ),
+        Rule(
+            f"self.backend == 'openai' || self.engine == 'llmapi' || self.maxBatchSize == {_BATCH_SIZE}",
+            _BATCHES,
+            ".maxBatchSize",
+        ),
+        Rule(
+            "self.backend == 'openai' || self.engine == 'llmapi' || !has(self.secretRef)",
+            _GATED,
+            ".secretRef",
+        ),
     )
 
     model: str = Field(
@@ -77,9 +96,9 @@ class Inference(Resource):
     )
     openai: OpenAi | None = Field(default=None, description="with backend openai")
     gpu: Gpu | None = Field(default=None, description="with engine llmapi")
-    replicas: StrictInt = Field(default=1, ge=1, le=32, description="inference pods per model")
+    replicas: StrictInt = Field(default=_REPLICAS, ge=1, le=32, description="inference pods per model")
     max_batch_size: StrictInt = Field(
-        default=32, ge=1, le=512, description="answers computed at the same time (llmapi)"
+        default=_BATCH_SIZE, ge=1, le=512, description="answers computed at the same time (llmapi)"
     )
     max_tokens: StrictInt = Field(default=Generation().max_tokens, ge=1, le=8_192, description="longest answer")
     max_input_tokens: StrictInt = Field(
@@ -101,4 +120,15 @@ class Inference(Resource):
         triton_only = self.engine != "cpu" or self.cache is not None or self.secret_ref is not None
         if self.backend == "openai" and triton_only:
             raise ValueError(_ELSEWHERE)
+        return self
+
+    @model_validator(mode="after")
+    def _means_something(self) -> "Inference":
+        batch = self.max_batch_size != _BATCH_SIZE
+        if self.backend == "openai" and (batch or self.replicas != _REPLICAS or self.resources is not None):
+            raise ValueError(_NOT_HERE)
+        if self.backend == "triton" and self.engine == "cpu" and batch:
+            raise ValueError(_BATCHES)
+        if self.backend == "triton" and self.engine == "cpu" and self.secret_ref is not None:
+            raise ValueError(_GATED)
         return self
