@@ -131,10 +131,15 @@ class Reconciler:
         failures: list[Unavailable] = []
         if decided.finalizer is True:
             resource = await self._finalizers(resource, [*seen.finalizers, FINALIZER])
+        for live in decided.anew:
+            log.warning("cannot be read and is made anew", deployment="/".join(key), child=live["metadata"]["name"])
+            await self.cluster.delete(live)
+            self.writes += 1
+        removed = {(live["kind"], live["metadata"]["name"]) for live in decided.anew}
         for wanted in decided.make:
             kind, name = wanted["kind"], wanted["metadata"]["name"]
             ready = stamped(wanted)
-            live = seen.child(kind, name)
+            live = seen.child(kind, name) if (kind, name) not in removed else None
             why = differs(ready, live)
             if not why:
                 continue

@@ -9,7 +9,7 @@ import pytest
 from herald_contracts.subjects import Names
 from tests.cluster.operator.api import Object
 from tests.cluster.operator.operators import Operator
-from tests.cluster.operator.places import Place, conditions_of
+from tests.cluster.operator.places import Place, conditions_of, soon
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("operator")]
 
@@ -151,18 +151,42 @@ async def test_a_revision_of_a_herald_that_nobody_knows(place: Place) -> None:
     """Its workers stay until somebody else answers: nobody knows how to make them again."""
     before = await place.created()
     old = f"support-{before['status']['activeRevision']}"
-    body = await place.get("ControllerRevision", old)
-    await place.change(paused=True)
-    await place.until(lambda r: r["status"]["phase"] == "Paused", what="paused")
-    await place.api.delete("ControllerRevision", place.namespace, old)
-    kept = {k: body["metadata"][k] for k in ("name", "namespace", "labels", "annotations", "ownerReferences")}
-    await place.api.create({**body, "metadata": kept, "data": {"version": 99, "surprise": True}})
+    await _garbled(place, old)
     await place.change(paused=None, instructions="Other.", rollout__autoPromote=False)
     await place.says("Progressing", "False", "WaitingForPromotion")
     assert len(await place.pods("agent")) == 4
     assert (await place.get("ReplicaSet", old))["status"]["availableReplicas"] == 2
     await place.annotate(promote="true")
     await place.settled()
+
+
+async def test_the_wanted_revision_is_stored_anew_when_nobody_can_read_it(place: Place) -> None:
+    """An API server changes no data of a ControllerRevision: for ever it would refuse what is applied."""
+    before = await place.created()
+    name = f"support-{before['status']['activeRevision']}"
+    crew = await place.get("ReplicaSet", name)
+    readable = await _garbled(place, name)
+    await place.change(paused=None)
+
+    async def anew() -> bool:
+        found = await place.find("ControllerRevision", name)
+        return found is not None and found["data"] == readable["data"]
+
+    await soon(anew, what="it can be read")
+    after = await place.settled()
+    assert after["status"]["history"] == before["status"]["history"]
+    assert (await place.get("ReplicaSet", name))["metadata"]["uid"] == crew["metadata"]["uid"]
+
+
+async def _garbled(place: Place, name: str) -> Object:
+    """Data that no Herald knows, in a deployment that is paused now; the result is how it was."""
+    body = await place.get("ControllerRevision", name)
+    await place.change(paused=True)
+    await place.until(lambda r: r["status"]["phase"] == "Paused", what="paused")
+    await place.api.delete("ControllerRevision", place.namespace, name)
+    kept = {k: body["metadata"][k] for k in ("name", "namespace", "labels", "annotations", "ownerReferences")}
+    await place.api.create({**body, "metadata": kept, "data": {"version": 99, "surprise": True}})
+    return body
 
 
 def _named(kind: str, name: str, content: Object) -> dict[str, Any]:

@@ -104,9 +104,14 @@ class Imagined:
     def carry_out(self, plan: Plan) -> int:
         """How much there was to write."""
         writes = 0
+        for live in plan.anew:
+            del self.children[live["kind"], live["metadata"]["name"]]
+            writes += 1
         for planned in plan.make:
             ready, key = stamped(planned), (planned["kind"], planned["metadata"]["name"])
             if differs(ready, self.children.get(key)):
+                if key[0] == "ControllerRevision" and key in self.children:
+                    assert self.children[key].get("data") == ready["data"], "an API server would refuse it"
                 self.children[key] = self._applied(ready, self.children.get(key))
                 writes += 1
         for scale in plan.scale:

@@ -14,6 +14,7 @@ from herald_operator.build.history import from_object, to_object
 from herald_operator.build.naming import Object
 from herald_operator.build.shape import shape
 from herald_operator.planning import plan as planning
+from herald_operator.planning import status
 from herald_operator.planning.difference import differs, stamped
 from tests.resource_documents import GONE, changed
 from tests.unit.operator.imagined import Imagined, resource
@@ -116,6 +117,40 @@ def test_a_revision_of_an_older_herald_is_written_back_as_it_is() -> None:
     assert to_object(world.context(), known)["data"] == body["data"]
     world.rest()
     assert world.of("ControllerRevision")[0]["data"] == body["data"]
+
+
+@pytest.mark.parametrize("data", [None, [], {"version": 99}, {"version": 1, "instructions": "Be kind."}])
+def test_the_wanted_revision_is_stored_anew_when_it_cannot_be_read(data: Any) -> None:
+    """An API server takes no other data for it: it has to go first."""
+    world = imagined(QUICKSTART)
+    world.later(60).rest()
+    before, crew = world.of("ControllerRevision")[0], copy.deepcopy(world.of("ReplicaSet"))
+    garbled = world.children["ControllerRevision", before["metadata"]["name"]] = copy.deepcopy(before)
+    garbled["data"] = data
+    plan = world.plan()
+    assert plan.anew == (garbled,)
+    assert before["metadata"]["name"] in [o["metadata"]["name"] for o in plan.make if o["kind"] == before["kind"]]
+    world.rest()
+    assert world.of("ControllerRevision") == [before]
+    assert world.of("ReplicaSet") == crew, "and nothing that runs has noticed"
+    assert world.plan().anew == ()
+
+
+def test_an_older_revision_that_cannot_be_read_is_said_once() -> None:
+    world = imagined(QUICKSTART)
+    world.later(60).rest()
+    old = world.of("ControllerRevision")[0]["metadata"]
+    world.change(instructions="Other.").rest()
+    world.later(60).rest()
+    world.children["ControllerRevision", old["name"]]["data"] = {"version": 99}
+    plan = world.plan()
+    assert (plan.anew, plan.delete) == ((), ()), "a newer Herald may read it"
+    [event] = status.transitions(plan.status, world.resource["status"])
+    assert event[:2] == ("Warning", "RevisionUnreadable")
+    assert event[2].startswith(f"{old['labels']['herald.dev/revision']}: what is stored of it cannot be read")
+    world.carry_out(plan)
+    assert event[2].endswith(world.resource["status"]["history"][1]["message"])
+    assert status.transitions(world.plan().status, world.resource["status"]) == []
 
 
 def test_everything_that_shapes_answers_is_stored_defaults_too() -> None:

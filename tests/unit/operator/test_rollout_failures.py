@@ -286,9 +286,38 @@ def test_an_active_revision_that_cannot_be_read_keeps_its_workers() -> None:
 
 def test_a_wanted_revision_that_cannot_be_read_is_made_anew() -> None:
     world = World().goes("A")
+    before = world.revisions["A"]
     world.stored["A"]["data"] = {"version": 2}
     world.settle()
-    assert world.revisions["A"].shape is not None
+    assert world.revisions["A"] == before, "what became of it was readable"
+    assert world.active == "A"
+
+
+def test_what_was_given_up_stays_so_when_it_cannot_be_read() -> None:
+    world = failed()
+    world.stored["B"]["data"] = "x"
+    world.settle()
+    assert (world.active, world.outcome("B")) == ("A", "Failed")
+    assert world.revisions["B"].shape is not None
+
+
+def test_what_cannot_be_read_takes_no_room_from_what_can() -> None:
+    world = World(spec=spec(keep=2)).goes("A").goes("B")
+    world.stored["B"]["data"] = None
+    world.goes("C")
+    assert set(world.stored) == {"A", "C"}, "A is a way back, B is none"
+
+
+def test_a_lost_record_is_not_made_anew_for_what_nobody_can_start_again() -> None:
+    world = World().goes("A").goes("B")
+    world.stored["B"]["data"] = None
+    world.record = None
+    world.wanted = "C"
+    world.settle()
+    assert world.active == "B", "its workers are there: they answer"
+    world.record = None
+    del world.crews["B"]
+    world.settle()
     assert world.active == "A"
 
 

@@ -17,13 +17,15 @@ _ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in this order: `make`, `scale`, `delete`, `record`, `consume`, `finalizer`, `status`.
+    """What to do, in this order: `anew`, `make`, `scale`, `delete`, `record`, `consume`, `finalizer`, `status`.
 
+    `anew` are live children that `make` has again and that no write can change: they are removed before it.
     `consume` are annotations that were obeyed, or could not be: `declined` says why. `finalizer` True: add ours,
     False: take it off, None: leave it.
     """
 
     status: Object
+    anew: tuple[Object, ...] = ()
     make: tuple[Object, ...] = ()
     scale: tuple[Scale, ...] = ()
     delete: tuple[Object, ...] = ()
@@ -70,6 +72,7 @@ def make(context: Context, seen: Observed) -> Plan:
     asking = components.messaging_ready(context, seen).ready and not seen.messaging.known and not stop
     return Plan(
         status=report.of(context, seen, parts, decision),
+        anew=renewal.unreadable(seen, wanted),
         make=wanted,
         scale=tuple(dict.fromkeys(scale)),
         delete=(*delete, *failed_job),

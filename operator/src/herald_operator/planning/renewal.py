@@ -1,9 +1,11 @@
-"""What has to begin anew: workers that began with settings of yesterday, and a migration that failed. Pure."""
+"""What has to begin anew: workers with settings of yesterday, a migration that failed, a record garbled. Pure."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from herald_operator.build import workers
 from herald_operator.build.context import Context
+from herald_operator.build.history import from_object
 from herald_operator.build.naming import REVISION, SETTINGS, Object
 from herald_operator.build.shape import Shape, at
 from herald_operator.planning.children import leaving
@@ -55,6 +57,19 @@ def failed_migration(seen: Observed) -> tuple[tuple[Object, ...], float | None]:
                 return (body,), None
             return (), _RETRY_MIGRATION - waited
     return (), None
+
+
+def unreadable(seen: Observed, wanted: Iterable[Object]) -> tuple[Object, ...]:
+    """Live revisions whose data nobody can read, of those that are to be made: an API server takes no other data."""
+    gone = []
+    for body in wanted:
+        live = seen.child(body["kind"], body["metadata"]["name"])
+        if body["kind"] != "ControllerRevision" or live is None or live.get("data") == body["data"]:
+            continue
+        known = from_object(live)
+        if known is None or known.shape is None:
+            gone.append(live)
+    return tuple(gone)
 
 
 def _moment(text: object, otherwise: datetime) -> datetime:

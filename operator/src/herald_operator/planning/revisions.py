@@ -31,7 +31,9 @@ def look(context: Context, seen: Observed, *, database_ready: bool) -> Seen:
             size = children.crew_size(context, seen, active)
             state = readiness.workload(seen, "ReplicaSet", crew, size, "its workers are starting")
             crews[name] = Crew(state.ready, state.message)
-        kept = revisions[name].shape if name in revisions else made if name == wanted else None
+        kept = revisions[name].shape if name in revisions else None
+        if kept is None and name == wanted:
+            kept = made
         if kept is None:
             continue
         job = readiness.job(seen, migration.name(context, kept))

@@ -131,9 +131,13 @@ def _why(seen: Seen, name: str) -> str:
 
 def _with_wanted(seen: Seen) -> dict[str, Revision]:
     revisions = dict(seen.revisions)
-    if seen.wanted not in revisions or revisions[seen.wanted].shape is None:
+    known = revisions.get(seen.wanted)
+    if known is None:
         number = 1 + max((r.number for r in revisions.values()), default=0)
         revisions[seen.wanted] = Revision(seen.wanted, number, seen.shape, seen.now)
+    elif known.shape is None:
+        # What became of it can be read, and how it is made stands in the spec.
+        revisions[seen.wanted] = replace(known, shape=seen.shape)
     return revisions
 
 
@@ -175,7 +179,9 @@ def _active(seen: Seen, revisions: Mapping[str, Revision]) -> str:
     """Who answers: the record, and where there is none (never written, or lost) whoever was promoted last."""
     if seen.record is not None:
         return seen.record.active
-    promoted = [r for r in revisions.values() if r.promoted is not None]
+    # One that nobody can read and that runs no more could never answer again.
+    able = [r for r in revisions.values() if r.shape is not None or r.name in seen.crews]
+    promoted = [r for r in able if r.promoted is not None]
     return max(promoted, key=lambda r: (r.promoted or seen.now, r.number)).name if promoted else ""
 
 
@@ -273,10 +279,13 @@ def _running(
 def _kept(
     seen: Seen, revisions: Mapping[str, Revision], active: str, candidate: str, running: tuple[str, ...]
 ) -> dict[str, Revision]:
-    """The revisions that stay: those in use, what the spec asks for, and the last successful ones."""
+    """The revisions that stay: those in use, what the spec asks for, and the last successful ones.
+
+    One that cannot be read is nobody's way back, but perhaps that of a newer Herald: it takes the room that is left.
+    """
     successful = sorted(
         (r for r in revisions.values() if r.outcome == "Successful" and r.name != active),
-        key=lambda r: (r.promoted or r.started, r.number),
+        key=lambda r: (r.shape is not None, r.promoted or r.started, r.number),
         reverse=True,
     )
     room = seen.spec.revision_history_limit - (revisions[active].outcome == "Successful" if active in revisions else 0)

@@ -22,7 +22,7 @@ _CONDITION_OF = {
     "nats": "MessagingReady", "postgres": "DatabaseReady", "migration": "DatabaseReady", "milvus": "MemoryReady",
     "inference": "InferenceReady", "gateway": "GatewayReady", "agents": "AgentsReady",
 }  # fmt: skip
-_NEVER = "1970-01-01T00:00:00Z"
+_UNREADABLE = "what is stored of it cannot be read: its workers stay while it answers, and nobody can go back to it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,9 @@ def history(decision: Decision) -> list[Object]:
         entry: Object = {"revision": revision.name, "number": revision.number, "outcome": revision.outcome}
         if revision.promoted is not None:
             entry["promotedAt"] = revision.promoted.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        if revision.message:
-            entry["message"] = revision.message
+        message = revision.message if revision.shape is not None else _UNREADABLE
+        if message:
+            entry["message"] = message
         made.append(entry)
     return made[:32]
 
@@ -161,7 +162,10 @@ def differs(wanted: Object, live: Object) -> bool:
 
 
 def transitions(wanted: Object, live: Object) -> list[tuple[str, str, str]]:
-    """What is worth an Event: (Normal or Warning, reason, message) for each condition that changed its status."""
+    """What is worth an Event: (Normal or Warning, reason, message) for each condition that changed its status.
+
+    And once for each revision of which it is news that it cannot be read.
+    """
     before = {c.get("type"): c for c in _list(live.get("conditions"))}
     made = []
     for condition in wanted.get("conditions") or []:
@@ -172,6 +176,10 @@ def transitions(wanted: Object, live: Object) -> list[tuple[str, str, str]]:
         good = new == "True" or kind == "Progressing"
         reason = kind if new == "True" else f"Not{kind}"
         made.append(("Normal" if good else "Warning", reason, condition["message"] or condition["reason"]))
+    known = {entry.get("revision") for entry in _list(live.get("history")) if entry.get("message") == _UNREADABLE}
+    for entry in wanted.get("history") or []:
+        if entry.get("message") == _UNREADABLE and entry["revision"] not in known:
+            made.append(("Warning", "RevisionUnreadable", f"{entry['revision']}: {_UNREADABLE}"))
     return made
 
 
