@@ -105,7 +105,7 @@ class World:
         for revision in decision.revisions.values():
             if revision.shape is None:
                 continue
-            body = to_object(CONTEXT, revision)
+            body = to_object(CONTEXT.owner, revision)
             if self.stored.get(revision.name) != body:
                 made.append(lambda n=revision.name, b=body: self.stored.__setitem__(n, b))  # type: ignore[misc]
         for name in decision.running:

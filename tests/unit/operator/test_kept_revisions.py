@@ -103,7 +103,7 @@ def test_a_revision_is_stored_and_read_as_it_was() -> None:
     body = world.of("ControllerRevision")[0]
     known = from_object(body)
     assert known is not None
-    assert to_object(world.context(), known)["data"] == body["data"]
+    assert to_object(world.context().owner, known)["data"] == body["data"]
 
 
 def test_a_revision_of_an_older_herald_is_written_back_as_it_is() -> None:
@@ -114,7 +114,7 @@ def test_a_revision_of_an_older_herald_is_written_back_as_it_is() -> None:
     known = from_object(body)
     assert known is not None
     assert known.shape is not None
-    assert to_object(world.context(), known)["data"] == body["data"]
+    assert to_object(world.context().owner, known)["data"] == body["data"]
     world.rest()
     assert world.of("ControllerRevision")[0]["data"] == body["data"]
 

@@ -173,6 +173,30 @@ def test_paused_says_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    "held",
+    [{"paused": True}, {"instructions": "Other.", "security": {}}],
+    ids=["paused", "refused"],
+)
+def test_time_in_which_nothing_is_carried_out_counts_against_nobody(held: dict[str, Any]) -> None:
+    world = running()
+    world.change(instructions="Other.")
+    world.rest(well=False)
+    candidate = world.resource["status"]["candidateRevision"]
+    good = copy.deepcopy(world.resource)
+    world.later(500)
+    world.resource["spec"] |= held
+    world.rest(well=False)
+    world.later(86_400).rest(well=False)
+    assert world.resource["status"]["candidateRevision"] == candidate, "nor is it said to have failed"
+    world.resource["spec"] = copy.deepcopy(good["spec"])
+    world.rest(well=False)
+    world.later(599).rest(well=False)
+    assert world.resource["status"]["candidateRevision"] == candidate, "all its time, from now"
+    world.later(1).rest(well=False)
+    assert world.condition("Promoted")["reason"] == "RevisionFailed"
+
+
+@pytest.mark.parametrize(
     ("changes", "reason", "said"),
     [
         ({"agent": {"replicas": 2, "autoscaling": {"max": 3}}}, "InvalidSpec", "spec.agent"),

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from herald_operator.build.context import Context
-from herald_operator.build.naming import REVISION, Object
+from herald_operator.build.naming import REVISION, Object, Owner
 from herald_operator.build.shape import Shape, UnreadableRevision, load
 
 COMPONENT = "revision"
@@ -38,9 +37,8 @@ class Revision:
     counting: bool = False
 
 
-def to_object(context: Context, revision: Revision) -> Object:
+def to_object(owner: Owner, revision: Revision) -> Object:
     assert revision.shape is not None, "what cannot be read is left alone"  # noqa: S101
-    owner = context.owner
     notes = {
         f"{_PREFIX}started": _write(revision.started),
         f"{_PREFIX}outcome": revision.outcome,

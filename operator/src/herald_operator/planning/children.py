@@ -121,12 +121,13 @@ def gateways(context: Context, apis: frozenset[str]) -> tuple[Object, ...]:
 
 def of_revisions(context: Context, seen: Observed, decision: Decision, *, database_ready: bool) -> Children:
     """Revisions, their models, their migration and their workers."""
+    owner = context.owner
     make: list[Object] = []
     keep: set[Key] = set()
     scale: list[Scale] = []
     shapes = {name: r.shape for name, r in decision.revisions.items()}
-    make += [history.to_object(context, r) for r in decision.revisions.values() if r.shape is not None]
-    keep |= {("ControllerRevision", context.owner.child(name)) for name in decision.revisions}
+    make += [history.to_object(owner, r) for r in decision.revisions.values() if r.shape is not None]
+    keep |= {("ControllerRevision", owner.child(name)) for name in decision.revisions}
     for name in decision.running:
         shape = shapes.get(name)
         if shape is None:

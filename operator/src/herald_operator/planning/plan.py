@@ -37,8 +37,8 @@ class Plan:
 
 
 def refused(seen: Observed, refusal: Refusal) -> Plan:
-    """Nothing is changed: what runs goes on."""
-    return Plan(report.of_refusal(seen, refusal))
+    """Nothing that runs is changed: it goes on."""
+    return Plan(report.of_refusal(seen, refusal), make=revisions.halted(seen))
 
 
 def deleting(seen: Observed) -> Plan:
@@ -85,8 +85,8 @@ def make(context: Context, seen: Observed) -> Plan:
 
 
 def held(context: Context, seen: Observed) -> Plan:
-    """`spec.paused`: look and say, change nothing."""
-    return Plan(make(context, seen).status)
+    """`spec.paused`: look and say, change nothing that runs."""
+    return Plan(make(context, seen).status, make=revisions.halted(seen))
 
 
 def _starts(wanted: Object, seen: Observed) -> bool:

@@ -1,10 +1,12 @@
 """What the rollout decision looks at: revisions as they are stored, and what each has to run with. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from herald_operator.build import inference, migration, workers
 from herald_operator.build.context import Context
-from herald_operator.build.history import from_object
+from herald_operator.build.history import from_object, to_object
+from herald_operator.build.naming import Object, Owner
 from herald_operator.build.settings import revision
 from herald_operator.build.shape import shape
 from herald_operator.planning import children, readiness
@@ -55,11 +57,23 @@ def look(context: Context, seen: Observed, *, database_ready: bool) -> Seen:
         revisions=revisions,
         record=seen.messaging.record,
         known=seen.messaging.known and not spec.suspend,
+        paused=spec.paused,
         crews=crews,
         ready=frozenset(ready),
         waits=waits,
         commands=_commands(seen.annotations),
     )
+
+
+def halted(seen: Observed) -> tuple[Object, ...]:
+    """Revisions whose time runs, with the note that it does not: while nothing is carried out, nobody comes up.
+
+    It begins anew, as a whole, when things go on.
+    """
+    metadata = seen.resource["metadata"]
+    owner = Owner(metadata["namespace"], metadata["name"], metadata["uid"])
+    known = (from_object(body) for body in seen.of_kind("ControllerRevision"))
+    return tuple(to_object(owner, replace(r, counting=False)) for r in known if r and r.shape and r.counting)
 
 
 def asked(seen: Observed) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class Seen:
 
     `record` is what NATS says; `known` is False while NATS cannot be asked, and then nothing is switched or given
     up. `crews` has an entry for each revision whose ReplicaSet exists. `ready` are revisions whose models and
-    database are as they need them; `waits` says of others what they wait for.
+    database are as they need them; `waits` says of others what they wait for. `paused`: nothing is carried out.
     """
 
     wanted: str
@@ -49,6 +49,7 @@ class Seen:
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     record: Rollout | None = None
     known: bool = True
+    paused: bool = False
     crews: Mapping[str, Crew] = field(default_factory=dict)
     ready: frozenset[str] = frozenset()
     waits: Mapping[str, str] = field(default_factory=dict)
@@ -82,8 +83,8 @@ def decide(seen: Seen) -> Decision:
         crew = seen.crews.get(candidate)
         available = crew is not None and crew.available and candidate in seen.ready
         waits = available and not (tried.approved or seen.spec.auto_promote or not active)
-        # Nobody becomes available without NATS, and who waits for a person is not late.
-        counting = seen.known and not waits
+        # Nobody becomes available without NATS or in a pause, and who waits for a person is not late.
+        counting = seen.known and not waits and not seen.paused
         if counting and not tried.counting:
             tried = replace(tried, started=seen.now)
         tried = revisions[candidate] = replace(tried, counting=counting)
