@@ -225,6 +225,7 @@ def test_what_cannot_be_carried_out_is_said_and_what_runs_goes_on(
 ) -> None:
     world = running()
     before = copy.deepcopy(world.resource["status"])
+    good = copy.deepcopy(world.resource["spec"])
     world.secrets["empty"] = {"dsn": b""}
     new = copy.deepcopy(world.resource)
     new["spec"] = {k: v for k, v in {**new["spec"], **changes}.items() if v is not GONE}
@@ -240,6 +241,21 @@ def test_what_cannot_be_carried_out_is_said_and_what_runs_goes_on(
     for kept in ("activeRevision", "history", "channels", "components", "replicas", "selector"):
         assert status[kept] == before[kept]
     assert world.carry_out(world.plan()) == 0
+    others = {c["type"]: c for c in before["conditions"] if c["type"] not in ("Accepted", "Ready")}
+    assert {"GatewayReady", "AgentsReady", "Promoted"} <= set(others)
+    for kind, condition in others.items():
+        assert world.condition(kind) == condition, "what was last seen of it, about the spec before"
+    world.resource["spec"] = copy.deepcopy(good)
+    world.later(60).rest()
+    assert world.resource["status"]["phase"] == "Ready"
+    for kind, condition in others.items():
+        assert world.condition(kind)["lastTransitionTime"] == condition["lastTransitionTime"], "nothing has happened"
+
+
+def test_what_is_refused_from_the_beginning_says_nothing_of_its_parts() -> None:
+    world = Imagined(resource({"spec.security": {}}))
+    world.rest()
+    assert [c["type"] for c in world.resource["status"]["conditions"]] == ["Accepted", "Ready"]
 
 
 def test_commands_are_consumed_and_what_cannot_be_done_is_said() -> None:

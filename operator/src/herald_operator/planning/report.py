@@ -17,12 +17,17 @@ def of(context: Context, seen: Observed, parts: list[Part], decision: Decision) 
 
 
 def of_refusal(seen: Observed, refusal: Refusal) -> Object:
-    """What runs goes on, and so does what was said of it."""
+    """What runs goes on, and what was last seen of it stays said, with the generation that it is about.
+
+    Ready is false all the same: nobody looks after it now, and it is not what the spec asks for.
+    """
     accepted = Verdict("Accepted", "False", refusal.reason, refusal.message)
     ready = Verdict("Ready", "False", refusal.reason, refusal.message)
     live = seen.resource.get("status") or {}
     kept = {key: value for key, value in live.items() if key not in ("observedGeneration", "phase", "conditions")}
-    return _said(seen, [accepted, ready], kept)
+    said = _said(seen, [accepted, ready], kept)
+    others = [c for c in status.ours(live) if c["type"] not in ("Accepted", "Ready")]
+    return {**said, "conditions": sorted([*others, *said["conditions"]], key=lambda c: str(c["type"]))}
 
 
 def of_deletion(seen: Observed) -> Object:
