@@ -115,4 +115,4 @@ async def test_a_secret_that_is_gone_is_named_with_the_command_that_makes_it(pla
     assert "there is no Secret 'absent'" in shown.out
     checks = {check["check"]: check for check in (await herald("doctor", "--json")).json["checks"]}
     assert checks["secrets"]["verdict"] == "failed"
-    assert "create secret generic absent --from-literal=secret=..." in checks["secrets"]["next"]
+    assert "create secret generic absent --from-file=secret=FILE" in checks["secrets"]["next"]

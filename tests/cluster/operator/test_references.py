@@ -1,10 +1,14 @@
 """Secrets and ConfigMaps that people keep: missing, mended, changed. They are asked for, not watched."""
 
+import base64
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tools.cluster import Cluster
 
+from tests.cluster.operator.api import Object
 from tests.cluster.operator.documents import LOGIN
 from tests.cluster.operator.operators import Operator
 from tests.cluster.operator.places import Place, conditions_of, soon
@@ -29,18 +33,23 @@ def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         assert made.complaints() == []
 
 
-async def test_a_missing_secret_is_named_with_the_command_that_makes_it(place: Place) -> None:
+async def test_a_missing_secret_is_named_with_the_command_that_makes_it(
+    place: Place, fake_cluster: Cluster, tmp_path: Path
+) -> None:
     await place.create(place.document(channels=_HOOKS))
     said = await place.says("Accepted", "False", "ReferenceMissing")
     assert "spec.channels[1].hmac.secretRef.name" in said["message"]
     assert "there is no Secret 'hooks'" in said["message"]
-    assert f"kubectl -n {place.namespace} create secret generic hooks --from-literal=" in said["message"]
+    assert f"(kubectl -n {place.namespace} create secret generic hooks --from-file=secret=FILE)" in said["message"]
     assert (await place.resource())["status"]["phase"] == "Invalid"
     assert await place.children() == {}
     await place.secret("hooks", other="x")
-    await place.until(lambda r: "has no key" in conditions_of(r)["Accepted"]["message"], what="the key is named")
-    await place.secret("hooks", secret="s3cret")
+    lacking = await place.until(lambda r: "has no key 'secret'" in _accepted(r), what="the key is named")
+    (tmp_path / "typed").write_text("s3cret\n")
+    _type(_accepted(lacking).partition(" (")[2].removesuffix(")").replace("FILE", "typed"), fake_cluster, tmp_path)
     await place.settled()
+    data = (await place.get("Secret", "hooks"))["data"]
+    assert {key: base64.b64decode(value) for key, value in data.items()} == {"other": b"x", "secret": b"s3cret\n"}
 
 
 async def test_a_missing_config_map_then_another_text_in_it(place: Place) -> None:
@@ -90,6 +99,17 @@ async def test_a_made_up_secret_that_is_deleted_comes_back(place: Place) -> None
 
     await soon(back, what="a new one")
     await place.settled()
+
+
+def _accepted(resource: Object) -> str:
+    return str(conditions_of(resource)["Accepted"]["message"])
+
+
+def _type(command: str, cluster: Cluster, folder: Path) -> None:
+    """What a status told a person to type, with the name of a file in `folder` in place."""
+    kubectl = Path(cluster.settings.program("kubernetes", "kubectl"))
+    environment = {"PATH": f"{kubectl.parent}:/usr/bin:/bin", "KUBECONFIG": str(cluster.kubeconfig)}
+    subprocess.run(["bash", "-euo", "pipefail", "-c", command], check=True, cwd=folder, env=environment)
 
 
 async def _settings(place: Place) -> str:

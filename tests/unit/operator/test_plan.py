@@ -206,7 +206,7 @@ def test_time_in_which_nothing_is_carried_out_counts_against_nobody(held: dict[s
             {"channels": [{"name": "a", "hmac": {"secretRef": {"name": "k"}, "replyURL": "https://a.example/"}}]},
             "ReferenceMissing",
             "spec.channels[0].hmac.secretRef.name: there is no Secret 'k' "
-            "(kubectl -n team create secret generic k --from-literal=secret=...)",
+            "(kubectl -n team create secret generic k --from-file=secret=FILE)",
         ),
         (
             {"instructions": GONE, "instructionsFrom": {"name": "p", "key": "k"}},
@@ -216,7 +216,9 @@ def test_time_in_which_nothing_is_carried_out_counts_against_nobody(held: dict[s
         (
             {"database": {"external": {"secretRef": {"name": "empty"}}}},
             "ReferenceMissing",
-            "spec.database.external.secretRef.name: the Secret 'empty' has no key 'dsn'",
+            "spec.database.external.secretRef.name: the Secret 'empty' has no key 'dsn' "
+            "(kubectl -n team create secret generic empty --from-file=dsn=FILE --dry-run=client -o json "
+            "| kubectl -n team patch secret empty --patch-file=/dev/stdin)",
         ),
     ],
 )

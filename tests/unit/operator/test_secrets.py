@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from herald_operator.build.naming import Object
+from herald_operator.build.secrets import Wanted, lacking
 from herald_operator.planning import accepting, children
 from tests.resource_documents import changed
 from tests.unit.operator.imagined import Imagined, resource
@@ -104,3 +105,15 @@ def test_secrets_of_stored_revisions_are_read_too() -> None:
     world.change(inference={"model": "scripted"})
     assert accepting.remembered(world.seen()) == {"a-secret"}
     assert accepting.remembered(Imagined().seen()) == frozenset()
+
+
+def test_every_key_that_is_lacking_is_named_and_no_value_is_typed() -> None:
+    want = Wanted("chat", "spec.channels[0].feishu.secretRef.name", ("app-secret", "encrypt-key", "verification-token"))
+    found = lacking(want, "team", {"app-secret": b"x", "encrypt-key": b""})
+    assert found is not None
+    assert found.problem == "the Secret 'chat' has no key 'encrypt-key' and no key 'verification-token'"
+    assert found.command == (
+        "kubectl -n team create secret generic chat --from-file=encrypt-key=FILE --from-file=verification-token=FILE "
+        "--dry-run=client -o json | kubectl -n team patch secret chat --patch-file=/dev/stdin"
+    )
+    assert lacking(want, "team", dict.fromkeys(want.keys, b"x")) is None

@@ -15,7 +15,7 @@ from herald_cli.kubectl.deployment import Deployment
 from herald_cli.kubectl.door import Door
 from herald_cli.kubectl.target import Target
 from herald_contracts.errors import HeraldError, TemporaryError
-from herald_operator.build.secrets import wanted
+from herald_operator.build.secrets import lacking, wanted
 from herald_operator.planning import accepting, readiness
 
 _RESTARTS = 3
@@ -123,14 +123,9 @@ async def _secrets(api: Api, deployment: Deployment) -> str | Finding:
             return Finding(
                 "secrets", "warning", "they are not yours to read", "the operator says it where one is missing"
             )
-        absent = [key for key in want.keys if not ((body or {}).get("data") or {}).get(key)]
-        if absent:
-            what = f"has no key {absent[0]!r}" if body is not None else "does not exist"
-            keys = " ".join(f"--from-literal={key}=..." for key in want.keys)
-            raise Trouble(
-                f"Secret {want.name!r} of {want.path} {what}",
-                f"`kubectl -n {deployment.namespace} create secret generic {want.name} {keys}`",
-            )
+        found = lacking(want, deployment.namespace, (body.get("data") or {}) if body is not None else None)
+        if found is not None:
+            raise Trouble(f"{want.path}: {found.problem}", f"`{found.command}`")
     return f"{len(needed)} are there, with their keys"
 
 

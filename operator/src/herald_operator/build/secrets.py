@@ -1,6 +1,6 @@
 """Which Secrets a deployment refers to and which keys it needs: one list for one machine and a cluster. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,32 @@ class Wanted:
     made: Literal["never", "locally", "always"] = "never"
     kind: Literal["text", "whsec"] = "text"
     used_by: Literal["gateway", "agent", "inference", "all"] = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """What a Secret lacks: one sentence about it, and what to type."""
+
+    problem: str
+    command: str
+
+
+def lacking(want: Wanted, namespace: str, data: Mapping[str, object] | None) -> Lacking | None:
+    """What is missing in `data`, the Secret's keys and values; None stands for no Secret. None: nothing is.
+
+    Values come from files, so that they are in no history of a shell and no list of processes.
+    """
+    absent = [key for key in want.keys if not (data or {}).get(key)]
+    if not absent:
+        return None
+    files = " ".join(f"--from-file={key}=FILE" for key in absent)
+    command = f"kubectl -n {namespace} create secret generic {want.name} {files}"
+    if data is None:
+        return Lacking(f"there is no Secret {want.name!r}", command)
+    keys = " and no key ".join(repr(key) for key in absent)
+    # A merge: keys that are there stay.
+    patch = f"kubectl -n {namespace} patch secret {want.name} --patch-file=/dev/stdin"
+    return Lacking(f"the Secret {want.name!r} has no key {keys}", f"{command} --dry-run=client -o json | {patch}")
 
 
 def wanted(deployment: AgentDeployment) -> tuple[Wanted, ...]:

@@ -16,7 +16,7 @@ from herald_contracts.resources.v1alpha1 import AgentDeployment
 from herald_operator.build.history import from_object
 from herald_operator.build.inference import BUILT_IN_MODEL, CACHE
 from herald_operator.build.naming import Object
-from herald_operator.build.secrets import Wanted, wanted
+from herald_operator.build.secrets import Wanted, lacking, wanted
 from herald_operator.build.settings import SCRIPTED
 from herald_operator.planning.observed import Observed
 
@@ -112,19 +112,8 @@ def _digest(data: Mapping[str, bytes], key: bytes) -> str:
 
 
 def _missing(want: Wanted, deployment: AgentDeployment, seen: Observed) -> Problem | None:
-    data = seen.secrets.get(want.name)
-    absent = [key for key in want.keys if not (data or {}).get(key)]
-    if not absent:
-        return None
-    there = (
-        f"the Secret {want.name!r} has no key {absent[0]!r}"
-        if data is not None
-        else f"there is no Secret {want.name!r}"
-    )
-    values = " ".join(f"--from-literal={key}=..." for key in want.keys)
-    return Problem(
-        want.path, there, f"kubectl -n {deployment.metadata.namespace} create secret generic {want.name} {values}"
-    )
+    found = lacking(want, deployment.metadata.namespace, seen.secrets.get(want.name))
+    return Problem(want.path, found.problem, found.command) if found is not None else None
 
 
 def _sentence(problems: list[Problem]) -> str:
