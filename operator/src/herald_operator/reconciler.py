@@ -1,6 +1,7 @@
 """One deployment, one pass: look, plan, carry out. Each pass may be the first or the tenth: it does what is missing."""
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,8 +10,9 @@ from herald_contracts.errors import HeraldError, PermanentError
 from herald_contracts.resources.v1alpha1 import AgentDeployment
 from herald_operator.build import nats
 from herald_operator.build.context import Context, DefaultImages
-from herald_operator.build.naming import FINALIZER, Object, owner
+from herald_operator.build.naming import APPLIED, FINALIZER, Object, owner
 from herald_operator.cluster import Cluster, NameTaken, Refused, Unavailable
+from herald_operator.contest import Contest, Write
 from herald_operator.messenger import Messenger
 from herald_operator.planning import accepting, children, components, plan, report
 from herald_operator.planning.accepting import Refusal
@@ -42,12 +44,14 @@ class Reconciler:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     resync: float = RESYNC
     writes: int = field(default=0)
+    contest: Contest = field(default_factory=Contest)
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one deployment closer to its spec; after how many seconds to look again. Raises HeraldError."""
         resource = self.store.resource(key)
         if resource is None:
             self.messenger.forget(key)
+            self.contest.forget(key)
             return None
         found, pods = self.store.children(key, resource["metadata"]["uid"])
         seen = Observed(resource, self.now(), found, pods, apis=self.apis())
@@ -127,15 +131,16 @@ class Reconciler:
         login: Mapping[str, bytes] | None = None,
     ) -> float | None:
         resource, said, writes = seen.resource, decided.status, self.writes
+        written: list[Write] = []
         refusals: list[PermanentError] = []
         failures: list[Unavailable] = []
         if decided.finalizer is True:
             resource = await self._finalizers(resource, [*seen.finalizers, FINALIZER])
-        for live in decided.anew:
-            log.warning("cannot be read and is made anew", deployment="/".join(key), child=live["metadata"]["name"])
-            await self.cluster.delete(live)
+        for old in decided.anew:
+            log.warning("cannot be read and is made anew", deployment="/".join(key), child=old["metadata"]["name"])
+            await self.cluster.delete(old)
             self.writes += 1
-        removed = {(live["kind"], live["metadata"]["name"]) for live in decided.anew}
+        removed = {(old["kind"], old["metadata"]["name"]) for old in decided.anew}
         for wanted in decided.make:
             kind, name = wanted["kind"], wanted["metadata"]["name"]
             ready = stamped(wanted)
@@ -159,10 +164,12 @@ class Reconciler:
                 continue
             self.writes += 1
             self.store.wrote(key, answer)
-        await self._scale(key, seen, decided)
-        for live in decided.delete:
-            await self.cluster.delete(live)
+            written.append((kind, name, ready["metadata"]["annotations"][APPLIED]))
+        written += await self._scale(key, seen, decided)
+        for unwanted in decided.delete:
+            await self.cluster.delete(unwanted)
             self.writes += 1
+            written.append((unwanted["kind"], unwanted["metadata"]["name"], "deleted"))
         if decided.record is not None and context is not None and not refusals:
             await self.messenger.switch(context, login, seen.messaging, decided.record)
             log.info("record written", deployment="/".join(key), active=decided.record.active)
@@ -174,11 +181,14 @@ class Reconciler:
             await self._tell(resource, "Warning", "CommandDeclined", decided.declined)
         if refusals:
             said = report.with_refusals(seen, said, [str(e) for e in refusals])
-        if self.writes == writes or refusals or seen.deleting is not None:
-            await self._say(resource, said)
-        else:
-            # What was said is about the time before these writes: look once more, then say it.
+        moving = self.writes != writes and not refusals and seen.deleting is None
+        note = self.contest.note(key, written, time.monotonic(), moving=moving)
+        if note.early:
+            # What would be said is about the time before these writes: look once more, then say it.
             return _AT_ONCE
+        if note.children:
+            said = report.with_contest(seen, said, note.children)
+        await self._say(resource, said)
         if failures:
             raise failures[0]
         if decided.finalizer is False:
@@ -194,10 +204,12 @@ class Reconciler:
         again += [decided.again] if decided.again is not None else []
         again += [_AFTER_REFUSAL] if refusals else []
         # What was just written about the rollout is a reason to look again, and no watch tells of it.
-        again += [_AT_ONCE] if decided.record is not None and not refusals else []
+        again += [note.again] if note.again is not None else []
+        again += [_AT_ONCE] if moving or (decided.record is not None and not refusals) else []
         return min(again)
 
-    async def _scale(self, key: Key, seen: Observed, decided: Plan) -> None:
+    async def _scale(self, key: Key, seen: Observed, decided: Plan) -> list[Write]:
+        written: list[Write] = []
         made = self.store.children(key, seen.resource["metadata"]["uid"])[0]
         for scale in decided.scale:
             live = made.get((scale.kind, scale.name))
@@ -205,6 +217,8 @@ class Reconciler:
                 continue
             self.store.wrote(key, await self.cluster.scale(live, scale.replicas))
             self.writes += 1
+            written.append((scale.kind, scale.name, f"{scale.replicas} replicas"))
+        return written
 
     async def _finalizers(self, resource: Object, names: list[str]) -> Object:
         answer = await self.cluster.patch_metadata(resource, finalizers=names)

@@ -1,11 +1,13 @@
 """What somebody changes by hand on a child is put right, but for what is none of our business."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from herald_operator.contest import WINDOW
 from tests.cluster.operator.api import Object
-from tests.cluster.operator.places import Place, soon
+from tests.cluster.operator.places import SECONDS, Place, conditions_of, soon
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("operator")]
 
@@ -116,6 +118,34 @@ async def test_what_others_add_stays_also_when_we_write_again(place: Place) -> N
         assert (metadata["labels"]["team"], metadata["annotations"]["example.com/note"]) == ("blue", "mine")
 
 
+async def test_a_fight_is_said_with_its_child_and_the_status_goes_on(place: Place) -> None:
+    """Another controller that has its own idea, for ever: an autoscaler that somebody put on our Deployment, say."""
+    await place.created()
+    name = "support-gateway"
+    service = {"spec": {"selector": {"app.kubernetes.io/component": "agent"}}}
+    before = await place.api.merge("Service", place.namespace, name, service)
+
+    async def fight() -> None:
+        async for _, body in place.api.watch("Service", place.namespace, before["metadata"]["resourceVersion"]):
+            component = body["spec"]["selector"].get("app.kubernetes.io/component")
+            if body["metadata"]["name"] == name and component != "agent":
+                await place.api.merge("Service", place.namespace, name, service)
+
+    async with asyncio.timeout(120):
+        fighter = asyncio.create_task(fight())
+        try:
+            said = await place.until(lambda r: f"changes Service {name} again" in _ready(r)["message"], what="its name")
+            assert _ready(said)["status"] == "True"
+            changed = await place.change(logLevel="debug")
+            generation = changed["metadata"]["generation"]
+            await place.until(lambda r: r["status"]["observedGeneration"] == generation, what="the status")
+        finally:
+            fighter.cancel()
+            await asyncio.gather(fighter, return_exceptions=True)
+    await place.until(lambda r: "again" not in _ready(r)["message"], what="peace", within=WINDOW + SECONDS)
+    await place.settled()
+
+
 async def test_a_pod_that_is_deleted_or_fails_is_replaced_without_a_new_revision(place: Place) -> None:
     resource = await place.created()
     for component in ("gateway", "agent", "inference", "postgres"):
@@ -148,3 +178,7 @@ def _specs(children: dict[tuple[str, str], Object]) -> dict[tuple[str, str], Obj
         metadata = {k: body["metadata"].get(k) for k in ("labels", "ownerReferences")}
         made[key] = {**{k: v for k, v in body.items() if k not in ("metadata", "status")}, "metadata": metadata}
     return made
+
+
+def _ready(resource: Object) -> Object:
+    return conditions_of(resource)["Ready"]

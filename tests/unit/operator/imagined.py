@@ -104,8 +104,8 @@ class Imagined:
     def carry_out(self, plan: Plan) -> int:
         """How much there was to write."""
         writes = 0
-        for live in plan.anew:
-            del self.children[live["kind"], live["metadata"]["name"]]
+        for old in plan.anew:
+            del self.children[old["kind"], old["metadata"]["name"]]
             writes += 1
         for planned in plan.make:
             ready, key = stamped(planned), (planned["kind"], planned["metadata"]["name"])

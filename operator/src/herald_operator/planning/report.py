@@ -1,5 +1,7 @@
 """What is said of one look: its verdicts and fields, put together as the status. Pure."""
 
+from collections.abc import Iterable
+
 from herald_contracts.resources.v1alpha1 import AgentDeployment
 from herald_operator.build import gateway, workers
 from herald_operator.build.context import Context
@@ -46,6 +48,20 @@ def with_refusals(seen: Observed, said: Object, problems: list[str]) -> Object:
     live = seen.resource.get("status") or {}
     ready = status.conditions([Verdict("Ready", "False", "ApplyFailed", message)], live, generation, seen.now)
     return {**said, "phase": "Degraded", "conditions": sorted([*others, *ready], key=lambda c: str(c["type"]))}
+
+
+def with_contest(seen: Observed, said: Object, contested: Iterable[tuple[str, str]]) -> Object:
+    """The status of a pass that wrote what the ones before it had written: kinds and names of what does not stay so."""
+    children = sorted(contested)
+    namespace, (kind, name) = seen.resource["metadata"]["namespace"], children[0]
+    names = ", ".join(f"{kind} {name}" for kind, name in children[:5])
+    shows = f"`kubectl -n {namespace} get {kind.lower()} {name} -o yaml --show-managed-fields` shows who"
+    problem = f"somebody else changes {names} again and again: {shows}"
+    conditions = [
+        {**c, "message": "; ".join(text for text in (c["message"], problem) if text)} if c["type"] == "Ready" else c
+        for c in said.get("conditions") or []
+    ]
+    return {**said, "conditions": conditions}
 
 
 def _verdicts(context: Context, seen: Observed, parts: list[Part], decision: Decision) -> list[Verdict]:
