@@ -157,6 +157,15 @@ def test_it_is_scaled_by_its_workers(kubernetes: Cluster, deployments: Deploymen
             kubernetes.kubectl("scale", "agd/support", "--replicas=33")
 
 
+def test_an_autoscaler_of_ones_own_needs_a_number_to_begin_with(kubernetes: Cluster, deployments: Deployments) -> None:
+    """As docs/kubernetes.md says: an API server reads the scale of a field that is written, not of one left out."""
+    with deployments.existing(SMALLEST):
+        with pytest.raises(Refused, match=r'the spec replicas field "?\.spec\.agent\.replicas"? does not exist'):
+            deployments.scale("support")
+        kubernetes.kubectl("scale", "agd/support", "--replicas=3")
+        assert deployments.scale("support")["spec"] == {"replicas": 3}
+
+
 def test_what_scales_itself_is_not_scaled_by_hand(kubernetes: Cluster, deployments: Deployments) -> None:
     document = changed(SMALLEST, {"spec.agent": {"autoscaling": {"max": 5}}})
     with (
