@@ -29,6 +29,22 @@ def helm(*arguments: str, values: Object | None = None) -> str:
 
 def render(values: Object | None = None, *, chart: str = "herald", release: str = "herald") -> list[Object]:
     """All objects that an installation into `herald-system` would make."""
+    return [made for made in _all(values, chart, release) if not is_hook(made)]
+
+
+def of_helm_test(values: Object | None = None) -> list[Object]:
+    """All that `helm test` makes for a while, the pod last."""
+    return sorted(
+        (made for made in _all(values, "herald", "herald") if is_hook(made)), key=lambda o: o["kind"] == "Pod"
+    )
+
+
+def is_hook(made: Object) -> bool:
+    """Whether Helm makes it for a moment of its own, and not for an installation."""
+    return "helm.sh/hook" in made["metadata"].get("annotations", {})
+
+
+def _all(values: Object | None, chart: str, release: str) -> list[Object]:
     text = helm("template", release, str(CHARTS / chart), "--namespace", "herald-system", values=values or {})
     return [document for document in yaml.safe_load_all(text) if document]
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from tools.cluster import Cluster, Trouble
 
-from tests.cluster.rendering import CHARTS, render
+from tests.cluster.rendering import CHARTS, of_helm_test
 from tests.resource_documents import SMALLEST
 from tests.waiting import eventually_sync
 
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.timeout(300)
 
 SYSTEM = "herald-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:herald-operator"
+TESTER = f"{OPERATOR}-test"  # while `helm test` runs
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,15 @@ def cluster(own_kubernetes: Cluster) -> Cluster:
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster) -> str:
     """What Helm says at the end."""
-    return cluster.helm("install", "herald", str(CHARTS / "herald"), "--namespace", SYSTEM)
+    said = cluster.helm("install", "herald", str(CHARTS / "herald"), "--namespace", SYSTEM)
+    cluster.kubectl("apply", "-f", "-", stdin=_of_helm_test())
+    return said
+
+
+def _of_helm_test() -> str:
+    """The account of `helm test` and its rights, which Helm makes for as long as that runs."""
+    *rights, _ = of_helm_test()
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
 
 
 def test_the_notes_name_the_next_command(installed: str) -> None:
@@ -49,7 +58,7 @@ def test_pods_are_admitted_where_only_restricted_ones_are(cluster: Cluster, inst
         return len(listed.split()) == 2
 
     eventually_sync(pods, what="two pods of the operator")
-    [tester] = [made for made in render() if made["kind"] == "Pod"]
+    tester = of_helm_test()[-1]
     cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(tester))
 
 
@@ -73,6 +82,12 @@ def test_pods_are_admitted_where_only_restricted_ones_are(cluster: Cluster, inst
         (OPERATOR, "create leases.coordination.k8s.io -n team", "no"),
         (OPERATOR, "list namespaces", "yes"),
         (OPERATOR, "delete namespaces", "no"),
+        (TESTER, "list agentdeployments.herald.dev -A", "yes"),
+        (TESTER, "patch agentdeployments.herald.dev -n team", "no"),
+        (TESTER, "get leases.coordination.k8s.io/herald-operator -n herald-system", "yes"),
+        (TESTER, "update leases.coordination.k8s.io/herald-operator -n herald-system", "no"),
+        (TESTER, "get secrets -n team", "no"),
+        (TESTER, "list pods -n team", "no"),
         ("somebody", "get agentdeployments.herald.dev -n team", "no"),
         ("viewer", "get agentdeployments.herald.dev -n team", "yes"),
         ("viewer", "create agentdeployments.herald.dev -n team", "no"),
@@ -125,6 +140,7 @@ def test_the_crds_are_upgraded_by_their_chart(cluster: Cluster, installed: str) 
 
 
 def test_uninstalling_loses_nothing(cluster: Cluster, installed: str) -> None:
+    cluster.kubectl("delete", "-f", "-", stdin=_of_helm_test())
     cluster.helm("uninstall", "herald", "--namespace", SYSTEM)
     cluster.helm("uninstall", "herald-crds", "--namespace", SYSTEM)
     assert "herald-operator" not in cluster.kubectl("get", "clusterroles,deployments", "-n", SYSTEM, "-o", "name")

@@ -9,7 +9,7 @@ import yaml
 
 from herald_operator.__main__ import _parser
 from herald_operator.cluster import KINDS
-from tests.cluster.rendering import CHARTS, Object, Rejected, container, helm, named, operator, render
+from tests.cluster.rendering import CHARTS, Object, Rejected, container, helm, named, of_helm_test, operator, render
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -223,6 +223,33 @@ def test_no_right_is_a_wildcard_and_none_lists_secrets() -> None:
         for rule in role["rules"]:
             assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
             assert "secrets" not in rule["resources"] or not {"list", "watch"} & set(rule["verbs"])
+
+
+@pytest.mark.parametrize(
+    ("values", "roles", "account"),
+    [
+        ({}, ["ClusterRole/herald-operator-test", "Role/herald-operator-test-lease"], "herald-operator-test"),
+        (
+            {"watchNamespaces": ["a", "b"]},
+            ["Role/herald-operator-test", "Role/herald-operator-test", "Role/herald-operator-test-lease"],
+            "herald-operator-test",
+        ),
+        ({"rbac": {"create": False}}, [], "herald-operator"),
+        ({"serviceAccount": {"create": False, "name": "mine"}}, [], "mine"),
+    ],
+    ids=["everywhere", "in two namespaces", "no rights are made", "no account is made"],
+)
+def test_helm_test_may_look_and_nothing_else(values: Object, roles: list[str], account: str) -> None:
+    *rights, pod = of_helm_test(values)
+    assert pod["spec"]["serviceAccountName"] == account
+    found = [o for o in rights if "rules" in o]
+    assert sorted(f"{o['kind']}/{o['metadata']['name']}" for o in found) == roles
+    for rule in (rule for role in found for rule in role["rules"]):
+        assert (rule["resources"], rule["verbs"]) in ((["agentdeployments"], ["get", "list"]), (["leases"], ["get"]))
+        assert rule["resources"] != ["leases"] or rule["resourceNames"] == ["herald-operator"]
+    for made in rights:
+        policy = made["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+        assert policy == "before-hook-creation,hook-succeeded", "nothing is left of it"
 
 
 def test_two_releases_do_not_meet() -> None:

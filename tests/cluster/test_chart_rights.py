@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from tools.cluster import Cluster
 
-from tests.cluster.rendering import CHARTS, container, render
+from tests.cluster.rendering import CHARTS, container, of_helm_test, render
 from tests.resource_documents import SMALLEST
 from tests.waiting import eventually_sync
 
@@ -91,22 +92,24 @@ def test_the_operator_has_what_it_needs(cluster: Cluster, tmp_path: Path, values
         secrets = cluster.kubectl("get", "secrets", "-n", namespace, "-o", "name")
         assert {"secret/support-nats", "secret/support-postgres"} <= set(secrets.split())
         cluster.kubectl("delete", "agd", "support", "-n", namespace, "--timeout=60s")
-        checked = checking(cluster, tmp_path)
+        checked = checking(cluster, tmp_path, values)
         assert (checked.returncode, "here-" in checked.stdout) == (0, True), checked.stderr
+        assert "no message was sent: there is no AgentDeployment that is Ready" in checked.stdout
     said = log.read_text()
     assert "orbidden" not in said, said
     assert "403" not in said, said
 
 
-def checking(cluster: Cluster, folder: Path) -> subprocess.CompletedProcess[str]:
+def checking(cluster: Cluster, folder: Path, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
     """What the pod of `helm test` runs, as it runs it."""
     account = folder / "account"
     account.mkdir(exist_ok=True)
     (account / "ca.crt").write_bytes(cluster.ca.read_bytes())
-    token = cluster.kubectl("create", "token", "herald-operator", "-n", SYSTEM)
+    *rights, pod = of_helm_test(values)
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rights}))
+    token = cluster.kubectl("create", "token", pod["spec"]["serviceAccountName"], "-n", SYSTEM)
     (account / "token").write_text(token)
     host, port = cluster.server.removeprefix("https://").split(":")
-    [pod] = [o for o in render() if o["kind"] == "Pod"]
     [check] = pod["spec"]["containers"]
     return subprocess.run(
         [sys.executable, "-c", *check["args"]],
@@ -115,6 +118,7 @@ def checking(cluster: Cluster, folder: Path) -> subprocess.CompletedProcess[str]
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": port,
             **{e["name"]: e["value"] for e in check["env"]},
+            **({"GATEWAY": os.environ["GATEWAY"]} if "GATEWAY" in os.environ else {}),
         },
         capture_output=True,
         text=True,
@@ -136,16 +140,62 @@ def test_helm_test_fails_where_no_operator_works(
     cluster.helm("upgrade", "--install", "herald", str(CHARTS / "herald"), "-n", SYSTEM, "--reset-values")
     cluster.kubectl("delete", "lease", "herald-operator", "-n", SYSTEM, "--ignore-not-found")
     if spec is not None:
-        lease = {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": "herald-operator", "namespace": SYSTEM},
-            "spec": spec,
-        }
-        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(lease))
+        _leased(cluster, spec)
     checked = checking(cluster, tmp_path)
     assert checked.returncode == 1
     assert said in checked.stderr
+
+
+_CONDITION = {
+    "type": "Ready",
+    "reason": "R",
+    "message": "nats is starting",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "ready", "said"),
+    [
+        ("asked/nobody", None, "there is no AgentDeployment asked/nobody: helm upgrade --set test.deployment="),
+        ("asked/support", None, "asked/support is not ready: nobody has looked at it yet"),
+        ("asked/support", "False", "asked/support is not ready: nats is starting"),
+        (
+            "asked/support",
+            "True",
+            "asked/support could not be asked (<urlopen error [Errno 111] Connection refused>): ",
+        ),
+        ("", "True", "asked/support could not be asked (<urlopen error [Errno 111] Connection refused>): "),
+    ],
+    ids=["none of that name", "nobody has looked", "not ready", "out of reach", "the first that is ready"],
+)
+def test_helm_test_fails_where_who_is_asked_does_not_answer(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, ready: str | None, said: str
+) -> None:
+    cluster.helm("upgrade", "--install", "herald", str(CHARTS / "herald"), "-n", SYSTEM, "--reset-values")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    _leased(cluster, {"holderIdentity": "a", "renewTime": now})
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "asked"}}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
+    cluster.kubectl("apply", "-n", "asked", "-f", "-", stdin=yaml.safe_dump(SMALLEST))
+    status = {"conditions": [{**_CONDITION, "status": ready}] if ready else []}
+    patch = json.dumps({"status": status})
+    cluster.kubectl("patch", "agd", "support", "-n", "asked", "--subresource=status", "--type=merge", "-p", patch)
+    # Nobody listens there: no node runs a gateway here.
+    monkeypatch.setenv("GATEWAY", f"http://127.0.0.1:{_free_port()}")
+    checked = checking(cluster, tmp_path, {"test": {"deployment": name}})
+    assert checked.returncode == 1, checked.stdout
+    assert said in checked.stderr
+
+
+def _leased(cluster: Cluster, spec: dict[str, Any]) -> None:
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "herald-operator", "namespace": SYSTEM},
+        "spec": spec,
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(lease))
 
 
 def _status(cluster: Cluster, namespace: str) -> dict[str, Any] | None:

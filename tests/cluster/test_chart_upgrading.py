@@ -15,7 +15,7 @@ from tools.cluster import Cluster
 
 from herald_operator.planning.difference import differs
 from tests.cluster.conftest import ROOT
-from tests.cluster.rendering import CHARTS, Object, helm, render
+from tests.cluster.rendering import CHARTS, Object, helm, is_hook, render
 from tests.resource_documents import SMALLEST
 
 pytestmark = pytest.mark.timeout(300)
@@ -85,7 +85,7 @@ def _installed(objects: list[Object]) -> dict[tuple[str, str, str], Object]:
     return {
         (o["kind"], o["metadata"]["name"], o["metadata"].get("namespace", "")): o
         for o in objects
-        if o and "helm.sh/hook" not in o["metadata"].get("annotations", {})
+        if o and not is_hook(o)
     }
 
 
