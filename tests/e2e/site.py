@@ -63,6 +63,10 @@ class Site:
     def uninstall(self) -> None:
         self.client.helm("uninstall", "herald", "--namespace", SYSTEM, "--wait")
 
+    def say_something(self) -> None:
+        """`helm test`: a message through the chat page of the deployment that is ready. Raises Trouble."""
+        self.client.helm("test", "herald", "--namespace", SYSTEM, "--timeout", "180s")
+
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         return self.client.kubectl(*arguments, stdin=stdin)
 

@@ -52,6 +52,8 @@ async def test_say_something_and_see_what_became_of_it(site: Site, tmp_path: Pat
         await _logs(mine, herald)
         healthy = await herald("doctor", "--json", within=120)
         assert healthy.json["healthy"], healthy.out
+        volumes = next(check for check in healthy.json["checks"] if check["check"] == "volumes")
+        assert volumes["seen"].endswith("claims are bound"), "those of NATS and PostgreSQL"
         assert healthy.code == 0
         await _as_a_looker(site, mine, tmp_path)
 

@@ -32,6 +32,7 @@ async def test_from_nothing_to_an_answer_to_a_new_revision_to_nothing(site: Site
         manifest = (ROOT / "manifests" / "quickstart.yaml").read_text()
         site.kubectl("apply", "-n", mine.namespace, "-f", "-", stdin=manifest)
         site.kubectl("wait", "agd/quickstart", "-n", mine.namespace, "--for=condition=Ready", "--timeout=300s")
+        await asyncio.to_thread(site.say_something)
         spec = yaml.safe_load(manifest)["spec"]
         before = mine.status()["activeRevision"]
 

@@ -15,6 +15,7 @@ from herald_cli.kubectl.deployment import Deployment
 from herald_cli.kubectl.door import Door
 from herald_cli.kubectl.target import Target
 from herald_contracts.errors import HeraldError, TemporaryError
+from herald_operator.build.naming import DEPLOYMENT
 from herald_operator.build.secrets import lacking, wanted
 from herald_operator.planning import accepting, readiness
 
@@ -94,7 +95,8 @@ def _restarts(pod: Mapping[str, Any]) -> int:
 
 async def _volumes(api: Api, deployment: Deployment) -> str | Finding:
     path = f"/api/v1/namespaces/{deployment.namespace}/persistentvolumeclaims"
-    found = await api.listed(path, labelSelector=f"app.kubernetes.io/instance={deployment.name}")
+    # Not by `instance`: what outlives a deployment does not have that label, or Argo CD would prune it.
+    found = await api.listed(path, labelSelector=f"{DEPLOYMENT}={deployment.name}")
     return judge_volumes(found, deployment.namespace)
 
 
