@@ -7,6 +7,7 @@ from typing import Any
 from tests.resource_documents import GONE, SMALLEST, Document, changed
 
 _MANAGED_AND_EXTERNAL = "either managed or external, not both"
+_ONE_DATABASE = "at most one of managed, cloudNativePG, external"
 _SECRET = {"name": "x"}
 _HOOK = {"secretRef": _SECRET, "replyURL": "https://example.com/"}
 
@@ -142,7 +143,28 @@ CASES = (
     Case(
         "two PostgreSQL",
         {"spec.database": {"managed": {}, "external": {"secretRef": _SECRET}}},
-        _MANAGED_AND_EXTERNAL,
+        _ONE_DATABASE,
+    ),
+    Case(
+        "two PostgreSQL, one of them CloudNativePG's",
+        {"spec.database": {"managed": {}, "cloudNativePG": {}}},
+        _ONE_DATABASE,
+    ),
+    Case(
+        "my PostgreSQL and CloudNativePG's",
+        {"spec.database": {"cloudNativePG": {}, "external": {"secretRef": _SECRET}}},
+        _ONE_DATABASE,
+    ),
+    Case("CloudNativePG's", {"spec.database": {"cloudNativePG": {}}}),
+    Case(
+        "no instance",
+        {"spec.database": {"cloudNativePG": {"instances": 0}}},
+        "spec.database.cloudNativePG.instances",
+    ),
+    Case(
+        "ten instances",
+        {"spec.database": {"cloudNativePG": {"instances": 10}}},
+        "spec.database.cloudNativePG.instances",
     ),
     Case("my PostgreSQL", {"spec.database": {"external": {"secretRef": _SECRET}}}),
     Case(

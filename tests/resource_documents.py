@@ -166,6 +166,14 @@ EXTERNAL: Document = {
     },
 }
 
+FAILOVER: Document = {
+    **SMALLEST,
+    "spec": {
+        **SMALLEST["spec"],
+        "database": {"cloudNativePG": {"instances": 5, "storage": _VOLUME, "resources": _RESOURCES}},
+    },
+}
+
 _NOW = "2026-11-22T12:00:00Z"
 STATUS: Document = {
     "observedGeneration": 2,

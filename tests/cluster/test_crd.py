@@ -10,7 +10,7 @@ from tools.gen import crd
 
 from tests.cluster.deployments import Deployments, Refused
 from tests.resource_cases import CASES, Case
-from tests.resource_documents import EXTERNAL, MANAGED, SMALLEST, STATUS, changed
+from tests.resource_documents import EXTERNAL, FAILOVER, MANAGED, SMALLEST, STATUS, changed
 from tests.resource_limits import limits
 from tests.waiting import eventually_sync
 
@@ -43,7 +43,7 @@ def test_the_api_server_judges_as_the_table_says(deployments: Deployments, case:
     assert bool(case.refused) == bool(said), said
 
 
-@pytest.mark.parametrize("document", [MANAGED, EXTERNAL], ids=["managed", "external"])
+@pytest.mark.parametrize("document", [MANAGED, EXTERNAL, FAILOVER], ids=["managed", "external", "failover"])
 def test_every_limit_holds(deployments: Deployments, document: dict[str, Any]) -> None:
     assert deployments.refusal(document) == ""
     wrong = []
@@ -93,7 +93,9 @@ def test_defaults_follow_their_parent(deployments: Deployments) -> None:
     assert spec["messaging"] == {"nats": {"managed": {"replicas": 1}}}
 
 
-@pytest.mark.parametrize("document", [SMALLEST, MANAGED, EXTERNAL], ids=["smallest", "managed", "external"])
+@pytest.mark.parametrize(
+    "document", [SMALLEST, MANAGED, EXTERNAL, FAILOVER], ids=["smallest", "managed", "external", "failover"]
+)
 def test_what_git_holds_is_what_is_there(deployments: Deployments, document: dict[str, Any]) -> None:
     """Argo CD merges Git's object into the live one and looks for a difference: defaults must make none."""
     live = deployments.create(document, dry_run="All")["spec"]

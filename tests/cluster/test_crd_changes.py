@@ -78,10 +78,40 @@ def _nats(replicas: int) -> dict[str, Any]:
     return {"spec.messaging.nats": {"managed": {"replicas": replicas}}}
 
 
+def _clustered(**fields: Any) -> dict[str, Any]:
+    return {"spec.database": {"cloudNativePG": fields}}
+
+
+_GROWS = "makes a volume larger, never smaller"
+_TEN, _TWENTY, _FAST = {"size": "10Gi"}, {"size": "20Gi"}, {"size": "20Gi", "storageClassName": "fast"}
+_MOVES = _SERVERS["PostgreSQL"][2]
+_MINE = {"spec.database": {"external": {"secretRef": _SECRET}}}
+CLUSTERED = [
+    Change("nothing to CloudNativePG", {}, _clustered(), _MOVES),
+    Change("CloudNativePG to nothing", _clustered(), {}, _MOVES),
+    Change("managed to CloudNativePG", {"spec.database": {"managed": {}}}, _clustered(), _MOVES),
+    Change("CloudNativePG to managed", _clustered(storage=_FAST), {"spec.database": {"managed": {}}}, _MOVES),
+    Change("my own to CloudNativePG", _MINE, _clustered(), _MOVES),
+    Change("CloudNativePG to my own", _clustered(), _MINE, _MOVES),
+    Change("more instances", _clustered(instances=1), _clustered(instances=5)),
+    Change("fewer instances", _clustered(instances=5), _clustered(instances=1)),
+    Change("a larger volume than nothing", _clustered(), _clustered(storage=_TWENTY)),
+    Change("a larger volume", _clustered(storage=_TWENTY), _clustered(storage={"size": "1Ti"})),
+    Change("the same volume in other words", _clustered(storage=_TWENTY), _clustered(storage={"size": "20480Mi"})),
+    Change("the default volume said aloud", _clustered(), _clustered(storage=_TEN)),
+    Change("the default volume unsaid", _clustered(storage=_TEN), _clustered()),
+    Change("a smaller volume", _clustered(storage=_TWENTY), _clustered(storage={"size": "9000Mi"}), _GROWS),
+    Change("a smaller volume than nothing", _clustered(), _clustered(storage={"size": "9Gi"}), _GROWS),
+    Change("a smaller volume by saying nothing", _clustered(storage=_TWENTY), _clustered(), _GROWS),
+    Change("a class comes", _clustered(storage=_TWENTY), _clustered(storage=_FAST), _GROWS),
+    Change("a class goes", _clustered(storage=_FAST), _clustered(storage=_TWENTY), _GROWS),
+    Change("a class stays and grows", _clustered(storage=_FAST), _clustered(storage={**_FAST, "size": "30Gi"})),
+]
 _SMALL, _BIG = {"size": "50Gi"}, {"size": "60Gi"}
 _NUMBER = "one NATS server's messages are lost on three"
 CHANGES = [
     *(change for server in _SERVERS for change in _about(server)),
+    *(Change(f"CloudNativePG: {c.name}", c.before, c.after, c.refused) for c in CLUSTERED),
     Change("fewer NATS servers", _nats(3), _nats(1), _NUMBER),
     Change("fewer NATS servers by saying nothing", _nats(3), {}, _NUMBER),
     Change("more NATS servers", _nats(1), _nats(3), _NUMBER),
@@ -125,7 +155,7 @@ def test_every_rule_about_change_is_in_the_table() -> None:
 
     collect(crd.definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
     refused = {c.refused for c in CHANGES if c.refused}
-    assert len(rules) == 11
+    assert len(rules) == 14
     assert [r for r in rules if not any(said in r for said in refused)] == []
 
 

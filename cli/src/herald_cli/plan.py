@@ -93,6 +93,7 @@ def _refuse_what_needs_a_cluster(deployment: AgentDeployment) -> None:
     for path, there, problem in (
         ("spec.messaging.nats.external", spec.messaging.nats.external, own),
         ("spec.database.external", spec.database.external, own),
+        ("spec.database.cloudNativePG", spec.database.cloud_native_pg, own),
         ("spec.agent.memory.milvus.external", spec.agent.memory.milvus.external, own),
         ("spec.inference.gpu", spec.inference.gpu, "TensorRT-LLM is run on a cluster only"),
     ):

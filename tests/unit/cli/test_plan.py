@@ -214,6 +214,7 @@ def test_a_state_folder_belongs_to_one_deployment() -> None:
     [
         ({"messaging": {"nats": {"external": {"url": "nats://n:4222"}}}}, "spec.messaging.nats.external"),
         ({"database": {"external": {"secretRef": {"name": "pg"}}}}, "spec.database.external"),
+        ({"database": {"cloudNativePG": {}}}, "spec.database.cloudNativePG"),
         (
             {"agent": {"memory": {"milvus": {"external": {"url": "http://m:19530"}}}}},
             "spec.agent.memory.milvus.external",

@@ -63,7 +63,7 @@ def test_the_smallest_that_works() -> None:
         (["spec", "gateway"], {"replicas": 1, "autoscaling": {"max": 3}}, "either replicas or autoscaling"),
         (["spec", "gateway"], {"route": {"ingress": {}}}, "route needs host"),
         (["spec", "gateway"], {"host": "a.example", "route": {}}, "exactly one of httpRoute, ingress"),
-        (["spec", "database"], {"managed": {}, "external": {"secretRef": {"name": "x"}}}, "either managed or external"),
+        (["spec", "database"], {"managed": {}, "external": {"secretRef": {"name": "x"}}}, "at most one of managed"),
         (["spec", "inference", "engine"], "llmapi", "engine llmapi needs `gpu`"),
         (
             ["spec", "instructionsFrom"],

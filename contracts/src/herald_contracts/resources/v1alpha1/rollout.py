@@ -34,7 +34,9 @@ class Images(Resource):
     agent: Image | None = Field(default=None, description="of the workers and the migration")
     inference: Image | None = Field(default=None, description="of Triton")
     nats: Image | None = Field(default=None, description="of the managed NATS")
-    postgres: Image | None = Field(default=None, description="of the managed PostgreSQL")
+    postgres: Image | None = Field(
+        default=None, description="of PostgreSQL: the managed one, or one that CloudNativePG can run"
+    )
     milvus: Image | None = Field(default=None, description="of the managed Milvus")
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         default="IfNotPresent", description="as in every pod"

@@ -18,6 +18,8 @@ from herald_contracts.resources.v1alpha1.schema import (
 _ONE = "has(self.managed) && has(self.external)"
 _ONE_MESSAGE = "either managed or external, not both"
 FIXED = "a volume keeps its size and class for life: back up, and create the deployment anew"
+GROWS = "CloudNativePG makes a volume larger, never smaller, and keeps its class: dump, create the deployment anew"
+_ONE_DATABASE = "at most one of managed, cloudNativePG, external"
 
 
 class Volume(Resource):
@@ -78,6 +80,22 @@ class ManagedPostgres(Resource):
     resources: Resources | None = Field(default=None, description="of its container")
 
 
+class CloudNativePG(Resource):
+    """A PostgreSQL that fails over, run by the operator CloudNativePG 1.28 or later, which a cluster must have.
+
+    Two instances have every turn before it counts, so that a failover neither loses one nor answers it again.
+    """
+
+    instances: StrictInt = Field(
+        default=3,
+        ge=1,
+        le=9,
+        description="with 3 or more one may fail; 2 keep every turn twice, but stop while one of them is away",
+    )
+    storage: Volume = Field(default=DEFAULT_VOLUME, description="of each instance; it may grow")
+    resources: Resources | None = Field(default=None, description="of each instance's container")
+
+
 class ExternalPostgres(Resource):
     """Your own PostgreSQL, 15 or later. Key of the Secret: `dsn`."""
 
@@ -88,15 +106,22 @@ class ExternalPostgres(Resource):
 class Database(Resource):
     """PostgreSQL: the truth about every turn."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Rule(f"!({_ONE})", _ONE_MESSAGE),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.managed), has(self.cloudNativePG), has(self.external)].filter(x, x).size() <= 1", _ONE_DATABASE
+        ),
+    )
 
     managed: ManagedPostgres | None = Field(default=None, description="the default")
+    cloud_native_pg: CloudNativePG | None = Field(
+        default=None, alias="cloudNativePG", description="one that fails over; on a cluster with CloudNativePG only"
+    )
     external: ExternalPostgres | None = Field(default=None, description="your own")
 
     @model_validator(mode="after")
     def _one(self) -> "Database":
-        if self.managed is not None and self.external is not None:
-            raise ValueError(_ONE_MESSAGE)
+        if sum(kind is not None for kind in (self.managed, self.cloud_native_pg, self.external)) > 1:
+            raise ValueError(_ONE_DATABASE)
         return self
 
 
@@ -165,12 +190,29 @@ def _kept(path: str, moves: str) -> tuple[Rule, ...]:
     )
 
 
+def _only_grows(path: str) -> tuple[Rule, ...]:
+    """Rules of the spec about a volume at `path` that may become larger. They stand at the spec for the same reason."""
+    now, was, default = f"self.{path}.size", f"oldSelf.{path}.size", f"quantity('{DEFAULT_VOLUME.size}')"
+    given, before = _given(now), _given(was)
+    size = (
+        f"{given} ? ({before} ? quantity({now}).compareTo(quantity({was})) >= 0"
+        f" : quantity({now}).compareTo({default}) >= 0)"
+        f" : (!{before} || {default}.compareTo(quantity({was})) >= 0)"
+    )
+    field = f".{path.removesuffix('.storage')}"
+    return Rule(size, GROWS, field), Rule(_same(f"{path}.storageClassName", None), GROWS, field)
+
+
+_DATA_STAYS = "data does not move by itself: dump it, create the deployment anew with the other database, restore it"
 KEPT = (
     *_kept("messaging.nats", "messages do not move: drain, then create the deployment anew with the other NATS"),
-    *_kept(
-        "database",
-        "data does not move by itself: dump it, create the deployment anew with the other database, restore it",
+    *_kept("database", _DATA_STAYS),
+    Rule(
+        f"{_given('self.database.cloudNativePG')} == {_given('oldSelf.database.cloudNativePG')}",
+        _DATA_STAYS,
+        ".database",
     ),
+    *_only_grows("database.cloudNativePG.storage"),
     *_kept("agent.memory.milvus", "vectors do not move: create the deployment anew with the other Milvus"),
     # Seen with nats-server 2.15: three servers that begin on the disk of a single one know none of its streams, and
     # remove them as orphans. The other way there is no majority.
