@@ -110,7 +110,7 @@ cluster-down: .venv/.dev ## End it and remove all but its logs
 cluster-status: .venv/.dev ## What runs
 	@$(BIN)/python -m tools.cluster status --state $(CLUSTER_STATE)
 
-cluster-build: .venv/.dev ## Build all its programs, and Argo CD, once (15 minutes on two cores)
+cluster-build: .venv/.dev ## Build all its programs, Argo CD and CloudNativePG, once (20 minutes on two cores)
 	@$(BIN)/python -m tools.cluster build
 
 # Environments. uv is fetched when the machine has none; --inexact lets the three live in one .venv.
