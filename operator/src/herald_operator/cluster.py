@@ -24,6 +24,8 @@ from herald_operator.build.naming import FIELD_MANAGER, STATUS_MANAGER, Object
 _SECONDS = 30.0  # for one request
 _GONE = frozenset({404, 410})
 _LATER = frozenset({408, 409, 429, 500, 502, 503, 504})
+# Said with a 500 to an apply of what a CRD does not have (Kubernetes 1.34): no other try will do.
+_UNKNOWN_FIELD = "field not declared in schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ KINDS: Mapping[str, Kind] = {
     "ScaledObject": Kind("keda.sh/v1alpha1", "scaledobjects", optional=True),
     "TriggerAuthentication": Kind("keda.sh/v1alpha1", "triggerauthentications", optional=True),
     "PodMonitor": Kind("monitoring.coreos.com/v1", "podmonitors", optional=True),
+    "Cluster": Kind("postgresql.cnpg.io/v1", "clusters", optional=True),
     KIND: Kind(API_VERSION, PLURAL),
 }
 
@@ -268,6 +271,8 @@ class _Answer(Exception):
         with contextlib.suppress(ValueError, AttributeError):
             message = json.loads(self._body).get("message") or self._body
         message = re.sub(r"\s+", " ", message)[:1_000]
+        if _UNKNOWN_FIELD in message:
+            return Refused(f"{message} (this cluster's type is older than what Herald needs: update what brought it)")
         if self.status in _LATER or self.status == 0:
             return Unavailable(f"{self.status}: {message}")
         return Refused(f"{self.status}: {message}")

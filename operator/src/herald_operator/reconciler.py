@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from herald_contracts.errors import HeraldError, PermanentError
 from herald_contracts.resources.v1alpha1 import AgentDeployment
-from herald_operator.build import nats
+from herald_operator.build import cloudnativepg, nats
 from herald_operator.build.context import Context, DefaultImages
 from herald_operator.build.naming import APPLIED, FINALIZER, Object, owner
 from herald_operator.cluster import Cluster, NameTaken, Refused, Unavailable
@@ -22,7 +22,7 @@ from herald_operator.planning.plan import Plan
 from herald_operator.planning.status import differs as status_differs
 from herald_operator.planning.status import transitions
 from herald_operator.queueing import Key
-from herald_operator.store import Store
+from herald_operator.store import Store, belongs
 from herald_runtime import logs
 
 RESYNC = 60.0  # seconds: Secrets are asked for, not watched; and nothing is trusted for ever
@@ -77,7 +77,7 @@ class Reconciler:
             except (Refused, NameTaken) as e:
                 return await self._carry_out(key, seen, plan.refused(seen, Refusal("ApplyFailed", str(e))))
         hidden = (seen.secrets.get(children.operator_secret(context)) or {}).get("key", b"")
-        context = replace(context, secrets=accepting.digests(seen, hidden))
+        context = replace(context, secrets=accepting.digests(resolved, seen, hidden))
         login = seen.secrets.get(context.nats_secret) if context.nats_secret is not None else None
         if components.messaging_ready(context, seen).ready and not (resolved.spec.suspend and nats.managed(context)):
             pods = seen.pods_with(context.owner.selector(nats.COMPONENT))
@@ -109,7 +109,15 @@ class Reconciler:
         for name in sorted(text_names):
             body = await self.cluster.get("ConfigMap", mine.namespace, name)
             texts[name] = dict(body.get("data") or {}) if body is not None else None
-        return replace(seen, secrets=found, texts=texts, entropy=secrets.token_hex(32))
+        seen = replace(seen, secrets=found, texts=texts, entropy=secrets.token_hex(32))
+        if deployment.spec.database.cloud_native_pg is None or cloudnativepg.KIND not in seen.apis:
+            return seen
+        # Its status is waited for, and a watch may have missed that its type came: kopf asks once, and perhaps before
+        # the API server serves it; with namespaces of its own the operator does not ask at all.
+        live = await self.cluster.get(cloudnativepg.KIND, mine.namespace, mine.child(cloudnativepg.COMPONENT))
+        others = {key: body for key, body in seen.children.items() if key[0] != cloudnativepg.KIND}
+        mine_too = {(live["kind"], live["metadata"]["name"]): live} if live is not None and belongs(live, mine) else {}
+        return replace(seen, children={**others, **mine_too})
 
     async def _make_secrets(self, context: Context, seen: Observed) -> Observed:
         """First of all, because the digests of pods count them in."""

@@ -7,7 +7,7 @@ make a second candidate of what is already one.
 from collections.abc import Callable, Iterable, Mapping
 
 from herald_contracts.resources.v1alpha1 import KIND
-from herald_operator.build.naming import DEPLOYMENT, Object
+from herald_operator.build.naming import DEPLOYMENT, Object, Owner
 from herald_operator.packing import pack, unpack
 from herald_operator.planning.observed import Key
 from herald_operator.queueing import Key as Deployment
@@ -96,6 +96,11 @@ def owner_of(body: Mapping[str, object]) -> Deployment | None:
         return None
     name = (metadata.get("labels") or {}).get(DEPLOYMENT)
     return (str(metadata["namespace"]), str(name)) if name else None
+
+
+def belongs(body: Object, deployment: Owner) -> bool:
+    """Whether an object that was read by its name is this deployment's: its label, and no other owner."""
+    return owner_of(body) == (deployment.namespace, deployment.name) and _hangs_on(body, deployment.uid)
 
 
 def _hangs_on(body: Object, uid: str) -> bool:

@@ -16,6 +16,7 @@ Object = dict[str, Any]
 _KINDS = {
     "AgentDeployment": ("herald.dev/v1alpha1", "agentdeployments"),
     "Application": ("argoproj.io/v1alpha1", "applications"),
+    "Cluster": ("postgresql.cnpg.io/v1", "clusters"),
     "ConfigMap": ("v1", "configmaps"),
     "ControllerRevision": ("apps/v1", "controllerrevisions"),
     "CustomResourceDefinition": ("apiextensions.k8s.io/v1", "customresourcedefinitions"),

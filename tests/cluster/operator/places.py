@@ -20,7 +20,7 @@ from tests.waiting import eventually
 CHILDREN = (
     "ServiceAccount", "Secret", "ConfigMap", "Service", "PersistentVolumeClaim", "NetworkPolicy", "ControllerRevision",
     "StatefulSet", "Deployment", "ReplicaSet", "Job", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress",
-    "HTTPRoute", "ScaledObject", "TriggerAuthentication", "PodMonitor",
+    "HTTPRoute", "ScaledObject", "TriggerAuthentication", "PodMonitor", "Cluster",
 )  # fmt: skip
 _LABEL = "herald.dev/deployment"
 SECONDS = 45.0  # less than the operator's resync: what only that would bring is missing here

@@ -19,11 +19,13 @@ get list watch create patch delete  networking.k8s.io/networkpolicies networking
 get list watch create patch delete  policy/poddisruptionbudgets autoscaling/horizontalpodautoscalers
 get list watch create patch delete  keda.sh/scaledobjects keda.sh/triggerauthentications
 get list watch create patch delete  gateway.networking.k8s.io/httproutes monitoring.coreos.com/podmonitors
+get list watch create patch   postgresql.cnpg.io/clusters
 patch                         apps/deployments/scale apps/replicasets/scale
 create                        events.k8s.io/events
 """
 _MUST_NOT = """
 list watch deletecollection   /secrets
+update delete deletecollection  postgresql.cnpg.io/clusters
 create update patch           /pods
 create get                    /pods/exec /pods/attach /pods/portforward /pods/eviction /pods/ephemeralcontainers
 create update delete          herald.dev/agentdeployments

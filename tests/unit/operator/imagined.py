@@ -71,8 +71,9 @@ class Imagined:
 
     def context(self) -> Context:
         seen = self.seen()
-        context = Context(self.deployment(), "uid-1", IMAGES, restart=seen.annotations.get("herald.dev/restart", ""))
-        return replace(context, secrets=accepting.digests(seen, b"key"))
+        deployment = self.deployment()
+        context = Context(deployment, "uid-1", IMAGES, restart=seen.annotations.get("herald.dev/restart", ""))
+        return replace(context, secrets=accepting.digests(deployment, seen, b"key"))
 
     def give(self) -> "Imagined":
         """Every Secret and ConfigMap that the deployment refers to."""
@@ -161,6 +162,8 @@ class Imagined:
                 continue
             if kind == "Job":
                 body["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+            if kind == "Cluster":
+                body["status"] = self.clustered(name, body["spec"]["instances"])
             if kind not in _WORKLOADS:
                 continue
             count = body["spec"]["replicas"]
@@ -172,6 +175,14 @@ class Imagined:
                 self.pods = [p for p in self.pods if not p["metadata"]["name"].startswith(f"{kind}-{name}-")]
                 self.pods += [self._pod(f"{kind}-{name}-{n}", body) for n in range(count)]
         return self
+
+    @staticmethod
+    def clustered(name: str, well: int, **more: Any) -> Object:
+        """What CloudNativePG says of a Cluster with so many instances that are well, the first of them primary."""
+        healthy = [f"{name}-{n}" for n in range(1, well + 1)]
+        primary = {"currentPrimary": f"{name}-1", "targetPrimary": f"{name}-1"}
+        counts = {"readyInstances": well, "instancesStatus": {"healthy": healthy} if well else {}}
+        return {"phase": "Cluster in healthy state", **primary, **counts, **more}
 
     @staticmethod
     def _pod(name: str, body: Object) -> Object:

@@ -46,6 +46,20 @@ PRODUCTION: Document = changed(
 )
 OPENAI: Document = changed(EXTERNAL, {"spec.agent": {"replicas": 1, "memory": {"enabled": False}}})
 ON_CPU: Document = changed(MANAGED, {**_AWAKE, **_CPU})
+FAILOVER: Document = changed(
+    QUICKSTART,
+    {
+        "spec.agent": {"autoscaling": {"min": 2, "max": 9, "lagThreshold": 10}},
+        "spec.images": {"postgres": "registry.example.com/postgresql:18.1", "pullSecrets": ["registry"]},
+        "spec.database": {
+            "cloudNativePG": {
+                "instances": 3,
+                "storage": {"size": "20Gi", "storageClassName": "fast"},
+                "resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+            }
+        },
+    },
+)
 LONGEST: Document = changed(
     MANAGED,
     {
@@ -63,6 +77,7 @@ ALL: dict[str, Document] = {
     "external": EXTERNAL,
     "cpu": ON_CPU,
     "longest": LONGEST,
+    "failover": FAILOVER,
 }
 
 

@@ -90,6 +90,12 @@ async def test_what_is_refused_says_so_in_the_servers_words(
         await WRITES[name](cluster)
 
 
+async def test_a_field_that_a_type_does_not_have_is_refused_with_what_to_do(cluster: Cluster, server: Server) -> None:
+    server.says(500, "failed to create typed patch object (a): .spec.b: field not declared in schema")
+    with pytest.raises(Refused, match=r"\.spec\.b: field not declared in schema .* update what brought it"):
+        await WRITES["apply"](cluster)
+
+
 @pytest.mark.parametrize("body", ["", "<html>bad gateway</html>", "[]", "null", '{"message": null}'])
 async def test_an_answer_that_is_no_status_is_still_an_error(cluster: Cluster, server: Server, body: str) -> None:
     server.status, server.body = 503, body

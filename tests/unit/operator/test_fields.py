@@ -14,7 +14,7 @@ from herald_operator.planning import accepting
 from herald_operator.planning.accepting import Refusal
 from tests.resource_documents import EXTERNAL, GONE, MANAGED, Document, changed
 from tests.unit.operator.imagined import EVERY_API, Imagined, resource
-from tests.unit.operator.specs import ON_CPU, OPENAI, PRODUCTION, imagined
+from tests.unit.operator.specs import FAILOVER, ON_CPU, OPENAI, PRODUCTION, imagined
 
 _AUTOSCALED = changed(
     MANAGED,
@@ -33,6 +33,7 @@ BASES: dict[str, Document] = {
     "openai": OPENAI,
     "cpu": ON_CPU,
     "autoscaled": _AUTOSCALED,
+    "failover": FAILOVER,
 }
 # Where a change of this field is looked for, when it is not in every base that has it.
 ONLY_IN = {

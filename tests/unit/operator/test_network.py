@@ -15,6 +15,14 @@ PODS: dict[str, dict[str, str]] = {
     "operator": {"app.kubernetes.io/name": "herald-operator"},
     "keda": {"app": "keda-operator"},
     "stranger": {"app": "stranger"},
+    "cloudnativepg": {"app.kubernetes.io/name": "cloudnative-pg"},
+}
+# Beside the deployment: an instance, and the job that makes another one's data folder.
+_THEIRS = {"app.kubernetes.io/name": "postgresql", "app.kubernetes.io/instance": "support-postgres"}
+CLOUDNATIVEPG: dict[str, dict[str, str]] = {
+    "instance": {**_THEIRS, "cnpg.io/cluster": "support-postgres", "cnpg.io/podRole": "instance"},
+    "join": {**_THEIRS, "cnpg.io/cluster": "support-postgres", "cnpg.io/jobRole": "join"},
+    "other": {**_THEIRS, "cnpg.io/cluster": "sales-postgres", "cnpg.io/podRole": "instance"},
 }
 
 
@@ -24,7 +32,7 @@ def labels(name: str) -> dict[str, dict[str, str]]:
     world = imagined(ALL[name])
     made = [b for b in world.children.values() if "template" in (b.get("spec") or {})]
     pods = [b["spec"]["template"]["metadata"]["labels"] for b in made]
-    return {**{p["app.kubernetes.io/component"]: p for p in pods}, **PODS}
+    return {**{p["app.kubernetes.io/component"]: p for p in pods}, **CLOUDNATIVEPG, **PODS}
 
 
 @cache
@@ -57,7 +65,9 @@ def _allows(name: str, way: str, pod: str, other: str, port: int, protocol: str)
         return True
     inside = other not in PODS
     mine = [p["spec"] for p in policies(name) if _selects(p["spec"]["podSelector"], labels(name)[pod])]
-    assert len(mine) == 2, "the one that closes everything, and its own"
+    assert len(mine) == (1 if pod in CLOUDNATIVEPG else 2), "the one that closes everything, and its own"
+    if way.title() not in mine[0]["policyTypes"]:
+        return True
     side = "to" if way == "egress" else "from"
     return any(
         ("ports" not in rule or any((p["port"], p["protocol"]) == (port, protocol) for p in rule["ports"]))
@@ -100,7 +110,18 @@ def may(name: str, one: str, other: str, port: int, protocol: str = "TCP") -> bo
         ("production", "migration", "stranger", 6543),
         ("openai", "agent", "stranger", 443),
         ("openai", "gateway", "stranger", 4222),
+        # With what CloudNativePG runs.
+        ("failover", "agent", "instance", 5432),
+        ("failover", "migration", "instance", 5432),
+        ("failover", "keda", "instance", 5432),
+        ("failover", "instance", "instance", 5432),
+        ("failover", "instance", "instance", 8000),
+        ("failover", "join", "instance", 5432),
+        ("failover", "cloudnativepg", "instance", 8000),
+        ("failover", "cloudnativepg", "instance", 5432),
+        ("failover", "instance", "10.96.0.1", 443),
         # Those who watch.
+        ("failover", "stranger", "instance", 9187),
         ("quickstart", "stranger", "gateway", 9090),
         ("quickstart", "stranger", "agent", 9090),
         ("quickstart", "stranger", "inference", 8002),
@@ -136,6 +157,15 @@ def test_a_step_is_open_at_both_ends(name: str, one: str, other: str, port: int)
         ("quickstart", OUTSIDE, "agent", 8080),
         ("quickstart", OUTSIDE, "nats", 4222),
         ("quickstart", "operator", "postgres", 5432),
+        ("failover", "gateway", "instance", 5432),
+        ("failover", "inference", "instance", 5432),
+        ("failover", "agent", "instance", 8000),
+        ("failover", "keda", "instance", 8000),
+        ("failover", "stranger", "instance", 5432),
+        ("failover", "stranger", "instance", 8000),
+        ("failover", "operator", "instance", 5432),
+        ("failover", OUTSIDE, "instance", 5432),
+        ("failover", "agent", OUTSIDE, 5432),
         # Where clouds keep their credentials.
         ("quickstart", "gateway", METADATA, 443),
         ("production", "agent", METADATA, 80),

@@ -70,8 +70,8 @@ def test_three_servers_know_each_other() -> None:
 
 
 def _digests(data: dict[str, bytes], key: bytes = b"k") -> str:
-    seen = replace(Imagined().seen(), secrets={"s": data, "none": None})
-    found = accepting.digests(seen, key)
+    world = Imagined()
+    found = accepting.digests(world.deployment(), replace(world.seen(), secrets={"s": data, "none": None}), key)
     assert set(found) == {"s"}
     return found["s"]
 

@@ -15,7 +15,7 @@ from tests.unit.operator.specs import ALL, rendered
 FOLDER = Path(__file__).parent / "snapshots"
 
 
-@pytest.mark.parametrize("name", ["quickstart", "production", "openai"])
+@pytest.mark.parametrize("name", ["quickstart", "production", "openai", "failover"])
 def test_what_is_rendered_is_what_was_reviewed(name: str) -> None:
     made = {f"{body['kind']}/{body['metadata']['name']}": body for body in rendered(ALL[name])}
     text = json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

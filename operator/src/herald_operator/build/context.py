@@ -60,9 +60,15 @@ class Context:
 
     @property
     def database_secret(self) -> str:
-        """Name of the Secret with `dsn`."""
-        external = self.deployment.spec.database.external
-        return external.secret_ref.name if external is not None else self.owner.child("postgres")
+        """Name of the Secret that says where the database is, under `database_key`."""
+        database, ours = self.deployment.spec.database, self.owner.child("postgres")
+        if database.external is not None:
+            return database.external.secret_ref.name
+        return ours if database.cloud_native_pg is None else naming.made_by_cloudnativepg(self.deployment)
+
+    @property
+    def database_key(self) -> str:
+        return "dsn" if self.deployment.spec.database.cloud_native_pg is None else "uri"
 
     @property
     def milvus_secret(self) -> str | None:

@@ -87,6 +87,11 @@ def owner(deployment: AgentDeployment, uid: str) -> Owner:
     return Owner(deployment.metadata.namespace, deployment.metadata.name, uid)
 
 
+def made_by_cloudnativepg(deployment: AgentDeployment) -> str:
+    """Name of the Secret of the application's own login: its Cluster's name, and `-app`."""
+    return f"{owner(deployment, '').child('postgres')}-app"
+
+
 def digest(value: Any, length: int = 16) -> str:
     """The same for equal values, whatever the order of their keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

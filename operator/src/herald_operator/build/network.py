@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from herald_contracts.resources.v1alpha1.inference import Inference
-from herald_operator.build import gateway, inference, migration, milvus, nats, postgres, workers
+from herald_operator.build import cloudnativepg, gateway, inference, migration, milvus, nats, postgres, workers
 from herald_operator.build.context import (
     GATEWAY_PORT,
     HEALTH_PORT,
@@ -59,10 +59,11 @@ def objects(context: Context, running: Sequence[Shape] = ()) -> tuple[Object, ..
         if external_nats is not None
         else _out([_pods(context, nats.COMPONENT)], NATS_PORT)
     )
+    at_database = _pods(context, postgres.COMPONENT)
+    if spec.database.cloud_native_pg is not None:
+        at_database = {"podSelector": {"matchLabels": cloudnativepg.pods(context)}}
     # An external database says where it is in a Secret only: any port.
-    to_database = (
-        {"to": _ANYWHERE} if database is not None else _out([_pods(context, postgres.COMPONENT)], POSTGRES_PORT)
-    )
+    to_database = {"to": _ANYWHERE} if database is not None else _out([at_database], POSTGRES_PORT)
     made.append(
         _policy(
             context,
@@ -88,9 +89,11 @@ def objects(context: Context, running: Sequence[Shape] = ()) -> tuple[Object, ..
         made.append(
             _policy(context, nats.COMPONENT, [_in(clients, NATS_PORT), _in([peers], 6222)], [_DNS, _out([peers], 6222)])
         )
+    clients = [agent, migrate, *([_KEDA] if spec.agent.autoscaling is not None else [])]
     if postgres.managed(context) is not None:
-        clients = [agent, migrate, *([_KEDA] if spec.agent.autoscaling is not None else [])]
         made.append(_policy(context, postgres.COMPONENT, [_in(clients, POSTGRES_PORT)], []))
+    if spec.database.cloud_native_pg is not None:
+        made.append(_of_cloudnativepg(context, clients))
     if milvus.managed(context) is not None:
         made.append(_policy(context, milvus.COMPONENT, [_in([agent], MILVUS_PORT)], []))
     return tuple(made)
@@ -133,6 +136,27 @@ def _policy(context: Context, component: str, ingress: list[Object], egress: lis
         "egress": egress,
     }
     return owner.object("NetworkPolicy", "networking.k8s.io/v1", owner.child(component), component, {"spec": spec})
+
+
+def _of_cloudnativepg(context: Context, clients: list[Object]) -> Object:
+    """Who may reach its pods, which are not ours: they carry no label that the policy that closes everything knows.
+
+    Where they go is left open: each talks to the API server, whose address no selector names.
+    """
+    owner = context.owner
+    peers = {"podSelector": {"matchLabels": cloudnativepg.pods(context)}}
+    manager = {"namespaceSelector": {}, "podSelector": {"matchLabels": cloudnativepg.OPERATOR}}
+    spec = {
+        "podSelector": {"matchLabels": cloudnativepg.pods(context)},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            _in([*clients, peers, manager], POSTGRES_PORT),
+            _in([peers, manager], cloudnativepg.STATUS_PORT),
+            _in([_ANYWHERE_INSIDE], cloudnativepg.METRICS_PORT),
+        ],
+    }
+    name = owner.child(cloudnativepg.COMPONENT)
+    return owner.object("NetworkPolicy", "networking.k8s.io/v1", name, cloudnativepg.COMPONENT, {"spec": spec})
 
 
 def _pods(context: Context, component: str) -> Object:

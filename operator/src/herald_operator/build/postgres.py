@@ -26,9 +26,10 @@ _OPTIONS = {
 
 
 def managed(context: Context) -> ManagedPostgres | None:
-    """None where the person brings their own."""
+    """None where the person brings their own, or CloudNativePG runs it."""
     database = context.deployment.spec.database
-    return None if database.external is not None else database.managed or ManagedPostgres()
+    elsewhere = database.external is not None or database.cloud_native_pg is not None
+    return None if elsewhere else database.managed or ManagedPostgres()
 
 
 def objects(context: Context, *, replicas: int = 1) -> tuple[Object, ...]:

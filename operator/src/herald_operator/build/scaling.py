@@ -27,7 +27,8 @@ def agents(context: Context, revision: str, *, keda: bool) -> tuple[Object, ...]
     target = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": workers.name(context, revision)}
     if not keda:
         return (_by_cpu(context, name, workers.COMPONENT, target, wanted.min, wanted.max, wanted.cpu_percent),)
-    login = {"secretTargetRef": [{"parameter": "connection", "name": context.database_secret, "key": "dsn"}]}
+    where = {"name": context.database_secret, "key": context.database_key}
+    login = {"secretTargetRef": [{"parameter": "connection", **where}]}
     trigger = {
         "type": "postgresql",
         "metadata": {"query": _WAITING, "targetQueryValue": str(wanted.lag_threshold)},

@@ -6,6 +6,7 @@ from typing import Literal
 
 from herald_contracts.resources.v1alpha1 import AgentDeployment, Spec
 from herald_contracts.resources.v1alpha1.channels import SECRET_KEYS
+from herald_operator.build.naming import made_by_cloudnativepg
 from herald_operator.build.settings import session_secret
 
 
@@ -14,13 +15,13 @@ class Wanted:
     """One Secret, the field that refers to it and the keys that it must have.
 
     `made` says where somebody may make it up when nobody gave it: nowhere, on one machine only (whoever signs
-    there is the same person), or everywhere.
+    there is the same person), or everywhere; `later` is by another operator, once it has what we make.
     """
 
     name: str
     path: str
     keys: tuple[str, ...]
-    made: Literal["never", "locally", "always"] = "never"
+    made: Literal["never", "locally", "always", "later"] = "never"
     kind: Literal["text", "whsec"] = "text"
     used_by: Literal["gateway", "agent", "inference", "all"] = "gateway"
 
@@ -54,7 +55,7 @@ def lacking(want: Wanted, namespace: str, data: Mapping[str, object] | None) -> 
 def wanted(deployment: AgentDeployment) -> tuple[Wanted, ...]:
     """Every Secret that the deployment needs, in the order of its fields."""
     spec = deployment.spec
-    return (*_channels(deployment), *_servers(spec), *_inference(spec))
+    return (*_channels(deployment), *_servers(deployment), *_inference(spec))
 
 
 def _channels(deployment: AgentDeployment) -> Iterator[Wanted]:
@@ -72,13 +73,17 @@ def _channels(deployment: AgentDeployment) -> Iterator[Wanted]:
             )
 
 
-def _servers(spec: Spec) -> Iterator[Wanted]:
+def _servers(deployment: AgentDeployment) -> Iterator[Wanted]:
+    spec = deployment.spec
     nats, database, milvus = spec.messaging.nats.external, spec.database.external, spec.agent.memory.milvus.external
     if nats is not None and nats.secret_ref is not None:
         path = "spec.messaging.nats.external.secretRef.name"
         yield Wanted(nats.secret_ref.name, path, ("user", "password"), used_by="all")
     if database is not None:
         yield Wanted(database.secret_ref.name, "spec.database.external.secretRef.name", ("dsn",), used_by="agent")
+    if spec.database.cloud_native_pg is not None:
+        login = made_by_cloudnativepg(deployment)
+        yield Wanted(login, "spec.database.cloudNativePG", ("uri",), made="later", used_by="agent")
     if milvus is not None and milvus.secret_ref is not None:
         path = "spec.agent.memory.milvus.external.secretRef.name"
         yield Wanted(milvus.secret_ref.name, path, ("token",), used_by="agent")

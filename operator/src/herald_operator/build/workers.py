@@ -122,7 +122,7 @@ def mounts(context: Context, config_map: str) -> tuple[pod.Mount, ...]:
                 "secret": {
                     "secretName": context.database_secret,
                     "defaultMode": 0o440,
-                    "items": [{"key": "dsn", "path": "dsn"}],
+                    "items": [{"key": context.database_key, "path": "dsn"}],
                 }
             },
         ),

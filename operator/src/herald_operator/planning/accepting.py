@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from herald_contracts.resources.parse import InvalidResource, Problem, explain, with_instructions
 from herald_contracts.resources.v1alpha1 import AgentDeployment
+from herald_operator.build.cloudnativepg import KIND
 from herald_operator.build.history import from_object
 from herald_operator.build.inference import BUILT_IN_MODEL, CACHE
 from herald_operator.build.naming import Object
@@ -78,15 +79,29 @@ def resolve(deployment: AgentDeployment, seen: Observed) -> AgentDeployment | Re
     nowhere = _model_nowhere(deployment)
     if nowhere is not None:
         return Refusal("InvalidSpec", str(nowhere))
-    problems = [
-        p for w in wanted(deployment) if w.made != "always" and (p := _missing(w, deployment, seen)) is not None
-    ]
+    needed = [w for w in wanted(deployment) if w.made != "always" and not (w.made == "later" and _unused(seen))]
+    problems = [p for w in needed if (p := _missing(w, deployment, seen)) is not None]
     return Refusal("ReferenceMissing", _sentence(problems)) if problems else deployment
 
 
-def digests(seen: Observed, key: bytes) -> Mapping[str, str]:
-    """A digest of each Secret that was read: keyed, because it stands where more people may read than the Secret."""
-    return {name: _digest(data, key) for name, data in seen.secrets.items() if data is not None}
+def digests(deployment: AgentDeployment, seen: Observed, key: bytes) -> Mapping[str, str]:
+    """A digest of each Secret that was read: keyed, because it stands where more people may read than the Secret.
+
+    Of one that another operator makes only what is used counts: it may add keys of its own, and nobody need restart.
+    """
+    used = {w.name: w.keys for w in wanted(deployment) if w.made == "later"}
+    found = {name: data for name, data in seen.secrets.items() if data is not None}
+    return {
+        name: _digest({k: v for k, v in data.items() if k in used.get(name, data)}, key) for name, data in found.items()
+    }
+
+
+def _unused(seen: Observed) -> bool:
+    """Whether nobody works yet with what another operator makes: then it may still come.
+
+    Once somebody does, a Secret that is gone is as bad as that of a person, unless what makes it is gone too.
+    """
+    return next(iter(seen.of_kind("ReplicaSet")), None) is None or next(iter(seen.of_kind(KIND)), None) is None
 
 
 def _model_nowhere(deployment: AgentDeployment) -> Problem | None:
@@ -113,7 +128,13 @@ def _digest(data: Mapping[str, bytes], key: bytes) -> str:
 
 def _missing(want: Wanted, deployment: AgentDeployment, seen: Observed) -> Problem | None:
     found = lacking(want, deployment.metadata.namespace, seen.secrets.get(want.name))
-    return Problem(want.path, found.problem, found.command) if found is not None else None
+    if found is None:
+        return None
+    if want.made == "later":
+        return Problem(
+            want.path, found.problem, "CloudNativePG made it once, and makes it again: see its operator's log"
+        )
+    return Problem(want.path, found.problem, found.command)
 
 
 def _sentence(problems: list[Problem]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from herald_operator.build import (
+    cloudnativepg,
     gateway,
     history,
     inference,
@@ -30,12 +31,14 @@ from herald_operator.planning.observed import Key, Observed
 from herald_operator.planning.rollout import Decision
 
 AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
-OPTIONAL = ("HTTPRoute", "ScaledObject", "TriggerAuthentication", "PodMonitor")
-# Of these kinds we remove what is not wanted any more. A volume or a Secret is never removed by a change of the spec.
+_EXTRAS = ("HTTPRoute", "ScaledObject", "TriggerAuthentication", "PodMonitor")
+OPTIONAL = (*_EXTRAS, cloudnativepg.KIND)
+# Of these kinds we remove what is not wanted any more. What holds data, and a Secret, is never removed by a change of
+# the spec.
 PRUNED = frozenset(
     {
         "Deployment", "StatefulSet", "ReplicaSet", "Job", "Service", "ConfigMap", "ControllerRevision", "NetworkPolicy",
-        "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress", *OPTIONAL,
+        "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress", *_EXTRAS,
     }
 )  # fmt: skip
 
@@ -94,7 +97,7 @@ def secrets(context: Context, seen: Observed) -> tuple[Object, ...]:
     return tuple(made)
 
 
-def servers(context: Context, decision: Decision, *, stopped: bool) -> tuple[Object, ...]:
+def servers(context: Context, decision: Decision, apis: frozenset[str], *, stopped: bool) -> tuple[Object, ...]:
     """What all revisions share: whatever one that is running needs is there."""
     running = [r.shape for name in decision.running if (r := decision.revisions.get(name)) is not None and r.shape]
     owner, context = context.owner, remembering(context, running)
@@ -105,6 +108,7 @@ def servers(context: Context, decision: Decision, *, stopped: bool) -> tuple[Obj
         *network.objects(context, running),
         *nats.objects(context, replicas=count),
         *postgres.objects(context, replicas=0 if stopped else 1),
+        *_served(cloudnativepg.objects(context, stopped=stopped), apis),
         *milvus.objects(context, replicas=0 if stopped else 1),
         *inference.cache(context),
     )

@@ -1,8 +1,8 @@
 """How far each component is: what all revisions share, and what the one that answers has of its own. Pure."""
 
-from herald_operator.build import gateway, inference, migration, milvus, nats, postgres, workers
+from herald_operator.build import cloudnativepg, gateway, inference, migration, milvus, nats, postgres, workers
 from herald_operator.build.context import Context
-from herald_operator.planning import readiness
+from herald_operator.planning import databases, readiness
 from herald_operator.planning.observed import Observed
 from herald_operator.planning.readiness import Readiness
 from herald_operator.planning.rollout import Decision
@@ -29,6 +29,8 @@ def servers(context: Context, seen: Observed) -> list[Part]:
         parts.append(
             Part("postgres", readiness.workload(seen, "StatefulSet", owner.child("postgres"), 1, "is starting"))
         )
+    if cloudnativepg.wanted(context.deployment) is not None:
+        parts.append(Part("postgres", databases.cloudnativepg(context, seen)))
     if milvus.managed(context) is not None:
         parts.append(Part("milvus", readiness.workload(seen, "StatefulSet", owner.child("milvus"), 1, "is starting")))
     return parts

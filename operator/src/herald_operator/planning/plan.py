@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from herald_contracts.rollout import Rollout
-from herald_operator.build import gateway, workers
+from herald_operator.build import cloudnativepg, gateway, workers
 from herald_operator.build.context import Context
 from herald_operator.build.naming import FINALIZER, Object
 from herald_operator.planning import children, components, deletion, renewal, report, revisions
@@ -12,7 +12,7 @@ from herald_operator.planning.children import Scale
 from herald_operator.planning.observed import Observed
 from herald_operator.planning.rollout import decide
 
-_ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back
+_ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back; one of CloudNativePG's may be missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ def make(context: Context, seen: Observed) -> Plan:
     stop = spec.suspend
     gone = stop and not seen.pods_with(owner.selector(gateway.COMPONENT))
     idle = gone and not seen.pods_with(owner.selector(workers.COMPONENT))
-    wanted = (*children.servers(context, decision, stopped=idle), *children.gateways(context, seen.apis), *made.make)
+    servers = children.servers(context, decision, seen.apis, stopped=idle)
+    wanted = (*servers, *children.gateways(context, seen.apis), *made.make)
     scale = [*made.scale, *children.gateway_size(context, seen)]
     autoscalers: tuple[Object, ...] = ()
     if stop:
@@ -70,6 +71,7 @@ def make(context: Context, seen: Observed) -> Plan:
     delete += renewal.outdated(context, seen, decision)
     failed_job, again = renewal.failed_migration(seen)
     asking = components.messaging_ready(context, seen).ready and not seen.messaging.known and not stop
+    asking |= cloudnativepg.wanted(context.deployment) is not None and not database and not stop
     return Plan(
         status=report.of(context, seen, parts, decision),
         anew=renewal.unreadable(seen, wanted),
@@ -93,6 +95,6 @@ def _starts(wanted: Object, seen: Observed) -> bool:
     """Whether applying it would start pods, be it for the moment until they are scaled to none."""
     if wanted["kind"] in children.AUTOSCALERS:
         return True
-    return wanted["kind"] in ("Deployment", "ReplicaSet", "Job") and not seen.child(
+    return wanted["kind"] in ("Deployment", "ReplicaSet", "Job", cloudnativepg.KIND) and not seen.child(
         wanted["kind"], wanted["metadata"]["name"]
     )
