@@ -37,6 +37,8 @@ BASES: dict[str, Document] = {
 }
 # Where a change of this field is looked for, when it is not in every base that has it.
 ONLY_IN = {
+    # In the other it is refused: there is no such model in the image.
+    "inference.model": ("managed", "production", "openai", "cpu", "autoscaled"),
     "agent.memory.milvus.external.url": ("production",),  # without memory there is nothing to reach
 }
 # No effect in a cluster, and why.
