@@ -173,8 +173,8 @@ ADDED = [
     for part in ("inference", "images")
     for field, value in ({**EXTERNAL["spec"].get(part, {}), **MANAGED["spec"][part]}).items()
     if field not in document["spec"].get(part, {})
-    # A memory that is off is only switched off, as a suspended deployment is.
-    and (base, field) != ("openai", "milvus")
+    # A memory that is off is only switched off, as a suspended deployment is; and Triton is what is there anyway.
+    and (base, field) not in (("openai", "milvus"), ("failover", "backend"))
 ]
 
 
