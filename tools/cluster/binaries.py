@@ -7,6 +7,7 @@ and never cleared by hand: a change builds anew, going back finds the old one. T
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -27,7 +28,10 @@ _NEWS_EVERY = 15.0  # seconds between two signs of life
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One Go module of ours: `package` in the folder `name` gives one binary, known by each of `programs`."""
+    """One Go module of ours: `package` in the folder `name` gives one binary, known by each of `programs`.
+
+    Without programs nothing is compiled: it is there for what it `keeps`.
+    """
 
     name: str
     programs: tuple[str, ...]
@@ -116,10 +120,9 @@ MODULES = {
         ),
         Module(
             "cnpg",
-            ("cnpg",),
-            package="github.com/cloudnative-pg/cloudnative-pg/cmd/manager",
+            (),
             version_of="github.com/cloudnative-pg/cloudnative-pg",
-            takes="about 5 minutes on two cores",
+            takes="seconds",
             keeps=("config/crd/bases/*.yaml",),
             kept_as="types.yaml",
         ),
@@ -180,11 +183,12 @@ def _compile(module: Module, go: golang.Go, done: Path) -> None:
     part.mkdir()
     what = f"{module.name} {module.version()}".strip()
     print(f"building {what} (once; it takes {module.takes}) ...", file=sys.stderr, flush=True)
-    binary = part / module.name
-    _go(go, module, ["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"], binary)
-    for name in module.programs:
-        if name != binary.name:
-            (part / name).symlink_to(binary.name)
+    if module.programs:
+        binary = part / module.name
+        _go(go, module, ["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false"], binary)
+        for name in module.programs:
+            if name != binary.name:
+                (part / name).symlink_to(binary.name)
     if module.keeps:
         _keep_manifests(go, module, part / module.kept_as)
     part.rename(done)
@@ -232,14 +236,18 @@ def _go(go: golang.Go, module: Module, command: list[str], binary: Path) -> None
 
 def _keep_manifests(go: golang.Go, module: Module, target: Path) -> None:
     """What kwok's pods do, Argo CD's types and settings, CloudNativePG's types: their modules' own files, kept here."""
-    listed = subprocess.run(
-        [go.path, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module.version_of],
+    fetched = subprocess.run(
+        [go.path, "mod", "download", "-json", module.version_of],
         cwd=module.folder,
         env=go.environment(os.environ),
         capture_output=True,
         text=True,
     )
-    shipped = Path(listed.stdout.strip() or "/nonexistent")
+    if fetched.returncode != 0:
+        raise Trouble(
+            f"{module.version_of} could not be fetched:\n{(fetched.stderr or fetched.stdout).rstrip()[-2_000:]}"
+        )
+    shipped = Path(json.loads(fetched.stdout)["Dir"])
     texts = []
     for pattern in module.keeps:
         files = [path for path in sorted(shipped.glob(pattern)) if path.name != "kustomization.yaml"]

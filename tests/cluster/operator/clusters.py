@@ -20,7 +20,7 @@ def types() -> Object:
     """The CRD of a Cluster, as CloudNativePG ships it."""
     if not binaries.is_built("cnpg"):
         pytest.fail("not built yet: cnpg. Run `make cluster-build`, once")
-    shipped = binaries.program("cnpg").with_name("types.yaml")
+    shipped = binaries.build("cnpg") / "types.yaml"
     found: Object = next(d for d in yaml.safe_load_all(shipped.read_text()) if d and d["metadata"]["name"] == CRD)
     return found
 

@@ -214,7 +214,7 @@ async def test_no_live_update_follows_its_reply(visitor: Visitor, worker: Worker
         await asyncio.sleep(0.3)  # longer than an update is held back: a wrong gateway has the time to send it
         await visitor.post("two")
         asked = await worker.next()
-        # A worker may be quicker than the transcript, and what belongs to no message that is shown is left out.
+        # A worker may be quicker than the transcript: first the message, then what is written to it.
         await stream.until(lambda events: types(events).count("message") == 2)
         await asked.show("on its way")
         events = await stream.until(lambda events: types(events)[-1] == "live")
