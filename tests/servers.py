@@ -49,6 +49,7 @@ class Server:
         self.log = program.cwd / "server.log"
         self._child: subprocess.Popen[bytes] | None = None
         self._process: processes.Process | None = None
+        self.exit_code: int | None = None  # of the last start, once it was ended
 
     def start(self) -> None:
         """Start it and return once it is ready."""
@@ -135,6 +136,7 @@ class Server:
             processes.wait_gone(left, 5)
         guard.sweep(self.program.litter)
         _guard().forget(self._process)
+        self.exit_code = self._child.returncode
         self._child = self._process = None
 
     async def _wait_ready(self) -> bool:

@@ -6,6 +6,7 @@ before it writes: the clock that counts is one that does not stop with the proce
 """
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -59,8 +60,13 @@ class Lease:
     async def keep(self) -> None:
         """Renew until it cannot be done in time. Raises LeaseLost."""
         while True:
-            await asyncio.sleep(RENEW)
-            if not await self._attempt() and _clock() > self._until - _MARGIN:
+            # Not when an attempt that hangs comes to its end: by then another may lead.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._until - _MARGIN - _clock())):
+                    await asyncio.sleep(RENEW)
+                    if await self._attempt():
+                        continue
+            if _clock() > self._until - _MARGIN:
                 raise LeaseLost("the lease could not be renewed in time")
 
     async def release(self) -> None:

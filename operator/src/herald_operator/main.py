@@ -27,6 +27,7 @@ from herald_runtime import logs, process
 
 LEASE = "herald-operator"
 _TIDY = 30.0  # seconds
+_LAST_WORDS = 5.0  # seconds for kopf's parts to end
 log = logs.get("operator")
 
 
@@ -94,28 +95,17 @@ class Operator:
             if stop.is_set():
                 return
             acquiring.result()
-            await self._lead(stopping)
+            await self._lead(stop, stopping)
         finally:
             for task in (stopping, acquiring):
                 task.cancel()
             await asyncio.gather(stopping, acquiring, return_exceptions=True)
             await self._lease.release()
 
-    async def _lead(self, stopping: "asyncio.Task[bool]") -> None:
+    async def _lead(self, stop: asyncio.Event, stopping: "asyncio.Task[bool]") -> None:
         self._apis = await self._cluster.served()
-        ended = asyncio.Event()
-        watching = asyncio.create_task(
-            kopf.operator(
-                registry=self._registry,
-                standalone=True,
-                clusterwide=not self._options.namespaces,
-                namespaces=self._options.namespaces,
-                stop_flag=ended,
-            ),
-            name="watches",
-        )
         tasks: list[asyncio.Task[None]] = [
-            watching,
+            asyncio.create_task(self._watch(stop), name="watches"),
             asyncio.create_task(self._lease.keep(), name="lease"),
             asyncio.create_task(self.queue.run(), name="queue"),
             asyncio.create_task(self._follow_apis(), name="apis"),
@@ -126,18 +116,41 @@ class Operator:
         try:
             done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
-                if not task.cancelled():
-                    task.result()
+                task.result()
                 raise Ended(f"{task.get_name()} ended by itself")
         finally:
             self.health.state = "stopping"
-            ended.set()
-            for task in tasks[1:]:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks[1:], return_exceptions=True)
-            await asyncio.wait({watching}, timeout=5)
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        """kopf, until one of its parts ends. Raises Ended, or what that part raised.
+
+        Its tasks are ours to end: `kopf.operator` would take every task of this process for one of its own, and give
+        them five seconds.
+        """
+        parts = await kopf.spawn_tasks(
+            registry=self._registry,
+            standalone=True,
+            clusterwide=not self._options.namespaces,
+            namespaces=self._options.namespaces,
+        )
+        # kopf has taken the signals for itself.
+        process.heed(stop)
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.wait(parts, timeout=_LAST_WORDS)
+        for part in done:
+            if part.cancelled():
+                continue
+            if getattr(part.exception(), "status", None) == 404:
+                # Nothing is lost: the next process, often one that stands by, watches what there is.
+                raise Ended("a type that was watched is not served any more: another process begins anew without it")
+            part.result()
 
     async def _look(self, key: Key) -> float | None:
         began, outcome = time.monotonic(), "failed"

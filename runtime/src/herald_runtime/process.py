@@ -25,9 +25,7 @@ def run(component: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> int
 
     async def guarded() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        heed(stop)
         await main(stop)
 
     try:
@@ -37,6 +35,13 @@ def run(component: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> int
         log.error("configuration refused", path=e.path, problem=e.args[0])
         return EXIT_CONFIGURATION
     return 0
+
+
+def heed(stop: asyncio.Event) -> None:
+    """Have SIGTERM and SIGINT set `stop`. Once more where a library has taken the signals for itself."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
 
 
 def settled() -> None:

@@ -113,6 +113,11 @@ class Operator(Server):
         """Its log, all starts of it."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
+    def endings(self) -> list[str]:
+        """Why it ended, each time that it did by itself; not in full."""
+        found = (json.loads(line) for line in self.said().splitlines() if '"event": "ended"' in line)
+        return [entry["problem"].partition(":")[0] for entry in found]
+
     def complaints(self) -> list[str]:
         """Lines about bugs, and about rights that it lacks: there should never be any."""
         found = [line for line in self.said().splitlines() if _COMPLAINT.search(line)]

@@ -62,6 +62,7 @@ async def test_a_leader_that_ends_in_good_order_hands_over_at_once(pair: tuple[C
     # Not `stop`, which would keep the proxies of this loop from answering.
     await asyncio.to_thread(leader.operator.stop)
     stopped = time.monotonic()
+    assert (leader.operator.exit_code, leader.operator.endings()) == (0, [])
     await soon(other.operator.leads, what="the other leads", within=10)
     assert time.monotonic() - stopped < 8
 

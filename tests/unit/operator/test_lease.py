@@ -159,6 +159,23 @@ async def test_who_cannot_renew_in_time_has_lost_it(world: World, down: int, mon
     assert not may_write(one)
 
 
+async def test_an_answer_that_never_comes_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sleep(seconds: float) -> None:
+        """As long as it takes until a moment before the lease runs out; the rest passes while nobody answers."""
+        world.now = one._until - leases._MARGIN + 0.001
+
+    async def silence(name: str, namespace: str, **_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    one = world.lease("one")
+    await one.acquire()
+    world.now += DURATION - leases._MARGIN - 0.05
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(world.api, "read_namespaced_lease", silence)
+    with pytest.raises(LeaseLost):
+        await one.keep()
+
+
 async def test_who_leaves_lets_another_begin_at_once(world: World) -> None:
     one, two = world.lease("one"), world.lease("two")
     await one.acquire()
