@@ -108,6 +108,9 @@ CASES = (
     Case("a password in a URL", _replying("https://u:p@example.com/"), "spec.channels[0].hmac.replyURL"),
     Case("a URL with a space", _replying("https://example.com/a b"), "spec.channels[0].hmac.replyURL"),
     Case("a URL with a no-break space", _replying("https://example.com/a\u00a0b"), "spec.channels[0].hmac.replyURL"),
+    Case("a port that is none", _replying("https://example.com:65536/"), "spec.channels[0].hmac.replyURL"),
+    Case("a port that is a word", _replying("https://example.com:Pf"), "spec.channels[0].hmac.replyURL"),
+    Case("brackets anywhere in a host", _replying("https://[a]b]:1/"), "spec.channels[0].hmac.replyURL"),
     Case("a port in Arabic digits", _replying("http://localhost:\u0661"), "spec.channels[0].hmac.replyURL"),
     # The gateway.
     Case("gateways by number and by load", {"spec.gateway": {"replicas": 2, "autoscaling": {"max": 3}}}, _COUNT),
@@ -134,6 +137,12 @@ CASES = (
         {"spec.messaging.nats": {"managed": {}, "external": {"url": "nats://a:4222"}}},
         _MANAGED_AND_EXTERNAL,
     ),
+    Case(
+        "my NATS at two ports",
+        {"spec.messaging.nats": {"external": {"url": "nats://a:1:2"}}},
+        "spec.messaging.nats.external.url",
+    ),
+    Case("my NATS by its IPv6 address", {"spec.messaging.nats": {"external": {"url": "nats://[2001:db8::1]:65535"}}}),
     Case("my NATS", {"spec.messaging.nats": {"external": {"url": "nats://a:4222"}}}),
     Case(
         "two NATS servers",

@@ -186,3 +186,20 @@ def test_keda_may_ask_the_managed_database_where_it_scales() -> None:
     policy = world.children["NetworkPolicy", "support-postgres"]
     peers = policy["spec"]["ingress"][0]["from"]
     assert {"matchLabels": PODS["keda"]} in [p.get("podSelector") for p in peers]
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("nats://a.example.com:4000", 4000),
+        ("nats://a.example.com", 4222),
+        ("tls://[2001:db8::1]:4001", 4001),
+        ("tls://[2001:db8::1]", 4222),
+        # The models take it, and Python's own parser raises.
+        ("nats://[3]:4002", 4002),
+    ],
+)
+def test_the_way_out_is_to_the_port_of_the_url(url: str, port: int) -> None:
+    world = imagined(changed(ALL["external"], {"spec.messaging.nats.external.url": url}))
+    ways = next(b for b in world.of("NetworkPolicy", "agent"))["spec"]["egress"]
+    assert port in [p["port"] for way in ways for p in way.get("ports", ())]

@@ -3,8 +3,8 @@
 A network plugin must enforce it. Link-local addresses, where clouds keep their credentials, are closed to all.
 """
 
+import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from herald_contracts.resources.v1alpha1.inference import Inference
 from herald_operator.build import cloudnativepg, gateway, inference, migration, milvus, nats, postgres, workers
@@ -123,8 +123,10 @@ def _platform_ports(context: Context) -> list[int]:
 
 
 def _port_of(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or _DEFAULT_PORTS.get(parts.scheme, 443)
+    # Not urlsplit, which also judges what stands between brackets, and raises.
+    scheme, _, rest = url.partition("://")
+    port = re.match(r"(?:\[[^]]*\]|[^:/?#]*):([0-9]+)", rest)
+    return int(port[1]) if port is not None else _DEFAULT_PORTS.get(scheme, 443)
 
 
 def _policy(context: Context, component: str, ingress: list[Object], egress: list[Object]) -> Object:

@@ -44,7 +44,8 @@ class Resource(BaseModel):
 
 _DNS_LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _QUALIFIED = r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
-_HOST_PORT = r"[A-Za-z0-9._:\[\]-]+"  # of a URL: ASCII, and no user or password
+_PORT = "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+_HOST_PORT = rf"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]){_PORT}"  # of a URL: ASCII, and no user or password
 _REST = "([/?#][!-~]*)?"
 
 Label = Annotated[str, StringConstraints(pattern=f"^{_DNS_LABEL}$", max_length=40)]
@@ -57,8 +58,8 @@ ReplyUrl = Annotated[
     str,
     StringConstraints(
         pattern=rf"^(https://{_HOST_PORT}"
-        r"|http://(127\.0\.0\.1|localhost|\[::1\]|[a-z0-9-]+\.[a-z0-9-]+\.svc(\.cluster\.local)?)(:[0-9]{1,5})?)"
-        rf"{_REST}$",
+        r"|http://(127\.0\.0\.1|localhost|\[::1\]|[a-z0-9-]+\.[a-z0-9-]+\.svc(\.cluster\.local)?)"
+        rf"{_PORT}){_REST}$",
         max_length=2_048,
     ),
 ]
