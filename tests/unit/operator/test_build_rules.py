@@ -10,6 +10,7 @@ import pytest
 
 from herald_operator.build.naming import DEPLOYMENT, Object
 from herald_operator.build.secrets import wanted
+from tests.resource_documents import changed
 from tests.unit.operator.specs import ALL, imagined, rendered
 
 _LABEL = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
@@ -225,3 +226,12 @@ def test_optional_kinds_are_only_made_where_they_are_served(name: str) -> None:
     needed = frozenset({"Cluster"} if "cloudNativePG" in ALL[name]["spec"].get("database", {}) else ())
     kinds = {b["kind"] for b in rendered(ALL[name], apis=needed)}
     assert kinds & {"HTTPRoute", "ScaledObject", "TriggerAuthentication", "PodMonitor", "Cluster"} == needed
+
+
+@pytest.mark.parametrize(("limit", "threads"), [("1500m", "2"), ("2", "2"), ("0.5", "1"), ("1k", "1000"), (3, "3")])
+def test_a_model_computes_with_the_cpus_that_it_may_use(limit: str | int, threads: str) -> None:
+    """An amount may be written in any of Kubernetes' ways."""
+    made = rendered(changed(ALL["cpu"], {"spec.inference.resources": {"limits": {"cpu": limit}}}))
+    [triton] = [b for b in made if b["kind"] == "Deployment" and "-inference-" in b["metadata"]["name"]]
+    env = {e["name"]: e["value"] for e in triton["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["HERALD_CHAT_THREADS"] == threads

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from herald_contracts.resources.v1alpha1.inference import Inference
+from herald_contracts.resources.v1alpha1.schema import amount
 from herald_operator.build import nats, pod
 from herald_operator.build.context import TRITON_GRPC, TRITON_HTTP, TRITON_METRICS, Context
 from herald_operator.build.naming import Object, digest
@@ -206,7 +207,7 @@ def _cpu(unit: Unit, mounts: list[pod.Mount]) -> pod.Container:
         limit = inference.resources.limits.get("cpu") if inference.resources is not None else None
         if limit is not None:
             # Unless told, it takes a thread for each CPU of the node, and is throttled.
-            env["HERALD_CHAT_THREADS"] = str(max(1, math.ceil(_cpus(limit))))
+            env["HERALD_CHAT_THREADS"] = str(max(1, math.ceil(amount(limit))))
     return pod.Container(
         name="triton",
         image=unit.image,
@@ -268,7 +269,3 @@ def _scheduling(unit: Unit) -> Object:
         **({"nodeSelector": dict(gpu.node_selector)} if gpu.node_selector else {}),
         **({"runtimeClassName": gpu.runtime_class_name} if gpu.runtime_class_name else {}),
     }
-
-
-def _cpus(quantity: str) -> float:
-    return float(quantity[:-1]) / 1_000 if quantity.endswith("m") else float(quantity)
