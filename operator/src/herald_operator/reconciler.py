@@ -102,14 +102,17 @@ class Reconciler:
             mine.child("operator"),
         }
         found: dict[str, dict[str, bytes] | None] = {}
+        bound: set[str] = set()
         for name in sorted(names):
             body = await self.cluster.get("Secret", mine.namespace, name)
             found[name] = accepting.decoded(body)
+            if body is not None and any(r["uid"] == uid for r in body["metadata"].get("ownerReferences") or ()):
+                bound.add(name)
         texts: dict[str, dict[str, str] | None] = {}
         for name in sorted(text_names):
             body = await self.cluster.get("ConfigMap", mine.namespace, name)
             texts[name] = dict(body.get("data") or {}) if body is not None else None
-        seen = replace(seen, secrets=found, texts=texts, entropy=secrets.token_hex(32))
+        seen = replace(seen, secrets=found, bound=frozenset(bound), texts=texts, entropy=secrets.token_hex(32))
         if deployment.spec.database.cloud_native_pg is None or cloudnativepg.KIND not in seen.apis:
             return seen
         # Its status is waited for, and a watch may have missed that its type came: kopf asks once, and perhaps before

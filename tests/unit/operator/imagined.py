@@ -1,4 +1,9 @@
-"""A cluster in memory, for plans: it takes what a plan writes, and makes ready what a test says."""
+"""A cluster in memory, for plans: it takes what a plan writes, and makes ready what a test says.
+
+An apply replaces the whole object: with one field manager that forces, what is not wanted any more goes, and nobody
+else writes here. So it knows nothing of defaults, webhooks and neighbours, and of the keys of lists: those are for the
+real API server (tests/cluster/operator). What an API server would never change it does not change either.
+"""
 
 import base64
 import copy
@@ -19,6 +24,7 @@ from herald_operator.planning.observed import Key, Messaging, Observed
 from herald_operator.planning.plan import Plan, deleting, held, make, refused
 from herald_operator.planning.status import differs as status_differs
 from tests.resource_documents import SMALLEST, changed
+from tests.unit.operator.immutable import refusal
 from tests.unit.operator.rollouts import IMAGES, START
 
 EVERY_API = frozenset(children.OPTIONAL)
@@ -41,6 +47,7 @@ class Imagined:
     children: dict[Key, Object] = field(default_factory=dict)
     pods: list[Object] = field(default_factory=list)
     secrets: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    made_up: dict[str, Object] = field(default_factory=dict)
     texts: dict[str, dict[str, str]] = field(default_factory=dict)
     record: Rollout | None = None
     known: bool = True
@@ -63,6 +70,7 @@ class Imagined:
             children=dict(self.children),
             pods=tuple(self.pods),
             secrets={name: dict(data) for name, data in self.secrets.items()},
+            bound=frozenset(n for n, body in self.made_up.items() if body["metadata"].get("ownerReferences")),
             texts=dict(self.texts),
             apis=self.apis,
             messaging=Messaging(known=known, record=self.record if known else None),
@@ -100,16 +108,19 @@ class Imagined:
         for body in children.secrets(self.context(), self.seen()):
             data = {key: base64.b64decode(value) for key, value in body["data"].items()}
             self.secrets[body["metadata"]["name"]] = {**self.secrets.get(body["metadata"]["name"], {}), **data}
+            self.made_up[body["metadata"]["name"]] = body
         return make(self.context(), self.seen())
 
-    def carry_out(self, plan: Plan) -> int:
-        """How much there was to write."""
+    def carry_out(self, plan: Plan, *, most: int = 1_000_000) -> int:
+        """How much there was to write. After `most` children were written the operator ends."""
         writes = 0
         for old in plan.anew:
             del self.children[old["kind"], old["metadata"]["name"]]
             writes += 1
         for planned in plan.make:
             ready, key = stamped(planned), (planned["kind"], planned["metadata"]["name"])
+            if writes == most:
+                return writes
             if differs(ready, self.children.get(key)):
                 if key[0] == "ControllerRevision" and key in self.children:
                     assert self.children[key].get("data") == ready["data"], "an API server would refuse it"
@@ -117,10 +128,14 @@ class Imagined:
                 writes += 1
         for scale in plan.scale:
             live = self.children.get((scale.kind, scale.name))
+            if writes == most:
+                return writes
             if live is not None and live["spec"].get("replicas", 1) != scale.replicas:
                 live["spec"]["replicas"] = scale.replicas
                 writes += 1
         for body in plan.delete:
+            if writes == most:
+                return writes
             key = (body["kind"], body["metadata"]["name"])
             if body["kind"] == "Pod":
                 self.pods = [p for p in self.pods if p["metadata"]["name"] != key[1]]
@@ -139,6 +154,8 @@ class Imagined:
         return writes
 
     def _applied(self, wanted: Object, live: Object | None) -> Object:
+        refused = refusal(wanted, live)
+        assert not refused, f"{wanted['kind']} {wanted['metadata']['name']}: no API server changes {refused}"
         new: Object = copy.deepcopy(wanted)
         new["metadata"] |= {"uid": f"uid-{wanted['kind']}-{wanted['metadata']['name']}", "generation": 1}
         if live is not None and "status" in live:
@@ -172,9 +189,17 @@ class Imagined:
                 **dict.fromkeys(("replicas", "readyReplicas", "availableReplicas", "updatedReplicas"), count),
             }
             if pods:
-                self.pods = [p for p in self.pods if not p["metadata"]["name"].startswith(f"{kind}-{name}-")]
-                self.pods += [self._pod(f"{kind}-{name}-{n}", body) for n in range(count)]
+                self._renew(kind, name, body, count)
+        owned = tuple(f"{kind}-{name}-" for kind, name in self.children)
+        self.pods = [p for p in self.pods if p["metadata"]["name"].startswith(owned)]
         return self
+
+    def _renew(self, kind: str, name: str, body: Object, count: int) -> None:
+        """Pods follow their template, but those of a ReplicaSet: it makes what is missing and changes nothing."""
+        names = [f"{kind}-{name}-{n}" for n in range(count)]
+        there = {p["metadata"]["name"]: p for p in self.pods} if kind == "ReplicaSet" else {}
+        self.pods = [p for p in self.pods if not p["metadata"]["name"].startswith(f"{kind}-{name}-")]
+        self.pods += [there.get(each) or self._pod(each, body) for each in names]
 
     @staticmethod
     def clustered(name: str, well: int, **more: Any) -> Object:
@@ -189,17 +214,21 @@ class Imagined:
         metadata = copy.deepcopy(body["spec"]["template"]["metadata"])
         return {"kind": "Pod", "metadata": {**metadata, "name": name, "uid": f"uid-{name}"}, "status": {}}
 
-    def rest(self, *, well: bool = True) -> Plan:
+    def rest(self, *, well: bool = True, passes: int = 15) -> Plan:
         """Passes until one writes nothing; between them what was made becomes ready."""
-        for _ in range(15):
+        for _ in range(passes):
             plan = self.plan()
             writes = self.carry_out(plan)
-            before = copy.deepcopy(self.children)
+            before = self._health()
             if well:
                 self.well()
-            if not writes and before == self.children:
+            if not writes and before == self._health():
                 return plan
         raise AssertionError("never at rest")
+
+    def _health(self) -> dict[Key, Any]:
+        """All that `well` changes, but for pods."""
+        return {key: (b.get("status"), (b.get("spec") or {}).get("replicas")) for key, b in self.children.items()}
 
     def later(self, seconds: float) -> "Imagined":
         self.now += timedelta(seconds=seconds)

@@ -62,6 +62,20 @@ def test_who_keeps_the_data_keeps_its_password(policy: str, owned: bool) -> None
     assert "ownerReferences" in bodies["support-nats"]["metadata"]
 
 
+def test_a_password_follows_the_policy_when_that_changes() -> None:
+    """Found by generated ways: kept data whose password was collected with the deployment."""
+    world = Imagined(resource(document=changed(QUICKSTART, {"spec.deletionPolicy": "Delete"})))
+    world.rest()
+    password = world.secrets["support-postgres"]["password"]
+    for policy, owned in (("Retain", False), ("Delete", True)):
+        world.change(deletionPolicy=policy)
+        assert set(made(world)) == {"support-postgres"}
+        world.rest()
+        assert ("ownerReferences" in world.made_up["support-postgres"]["metadata"]) is owned
+        assert world.secrets["support-postgres"]["password"] == password
+        assert made(world) == {}
+
+
 def test_three_servers_know_each_other() -> None:
     conf = made(Imagined(resource(document=PRODUCTION)).give())["support-nats"]["access.conf"]
     for number in range(3):

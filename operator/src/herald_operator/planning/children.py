@@ -67,13 +67,13 @@ def operator_secret(context: Context) -> str:
 
 
 def secrets(context: Context, seen: Observed) -> tuple[Object, ...]:
-    """The Secrets that Herald makes up: those that are missing, or whose rendered parts have changed."""
+    """The Secrets that Herald makes up: those that are missing, whose rendered parts or whose fate have changed."""
     owner, made = context.owner, []
     keep_forever = context.deployment.spec.deletion_policy == "Retain"
 
-    def add(name: str, component: str, rendered: dict[str, str], *, owned: bool = True) -> None:
+    def add(name: str, component: str, rendered: dict[str, str], *, owned: bool = True, moved: bool = False) -> None:
         there = seen.secrets.get(name) or {}
-        if any(there.get(key) != value.encode() for key, value in rendered.items()):
+        if moved or any(there.get(key) != value.encode() for key, value in rendered.items()):
             data = {key: base64.b64encode(value.encode()).decode() for key, value in rendered.items()}
             made.append(owner.object("Secret", "v1", name, component, {"type": "Opaque", "data": data}, owned=owned))
 
@@ -89,7 +89,7 @@ def secrets(context: Context, seen: Observed) -> tuple[Object, ...]:
         name = owner.child("postgres")
         # Whoever keeps the data needs the password that opens it.
         rendered = postgres.credentials(context, kept(name, "password"))
-        add(name, postgres.COMPONENT, rendered, owned=not keep_forever)
+        add(name, postgres.COMPONENT, rendered, owned=not keep_forever, moved=(name in seen.bound) == keep_forever)
     for channel in context.deployment.spec.channels:
         if channel.web is not None:
             name = session_secret(context.deployment, channel.name)

@@ -27,7 +27,8 @@ class Observed:
     """`children` and `pods` are live objects of this owner only.
 
     `secrets` and `texts` hold what was asked for by name: None where there is no such Secret or ConfigMap. `apis`
-    are the optional kinds that the cluster serves. `entropy` is a fresh random text, for passwords that are missing.
+    are the optional kinds that the cluster serves. `bound` are those of the Secrets that go when the resource goes.
+    `entropy` is a fresh random text, for passwords that are missing.
     """
 
     resource: Object
@@ -35,6 +36,7 @@ class Observed:
     children: Mapping[Key, Object] = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
     secrets: Mapping[str, Mapping[str, bytes] | None] = field(default_factory=dict)
+    bound: frozenset[str] = frozenset()
     texts: Mapping[str, Mapping[str, str] | None] = field(default_factory=dict)
     apis: frozenset[str] = frozenset()
     messaging: Messaging = Messaging()
