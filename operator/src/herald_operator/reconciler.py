@@ -127,8 +127,8 @@ class Reconciler:
         made = dict(seen.secrets)
         for wanted in children.secrets(context, seen):
             name = wanted["metadata"]["name"]
-            # Whose it is was not known before: it was read for its values only.
-            answer = await self.cluster.apply(wanted, new=True)
+            # Of those that do not go with the deployment nobody knows yet whose they are.
+            answer = await self.cluster.apply(wanted, new=name not in seen.bound)
             made[name] = accepting.decoded(answer)
             self.writes += 1
         return replace(seen, secrets=made)

@@ -18,6 +18,17 @@ async def test_what_stays(place: Place, policy: str) -> None:
     await soon(lambda: _left(place, kept if policy == "Retain" else set()), what=f"only what {policy} leaves is left")
 
 
+@pytest.mark.parametrize(("first", "policy"), [("Delete", "Retain"), ("Retain", "Delete")])
+async def test_what_stays_is_what_was_asked_for_last(place: Place, first: str, policy: str) -> None:
+    """Kept data without the password that opens it are lost."""
+    await place.created(deletionPolicy=first)
+    await place.change(deletionPolicy=policy)
+    await place.settled()
+    await place.delete()
+    kept = {("PersistentVolumeClaim", "data-support-postgres-0"), ("Secret", "support-postgres")}
+    await soon(lambda: _left(place, kept if policy == "Retain" else set()), what=f"only what {policy} leaves is left")
+
+
 async def test_the_next_of_that_name_opens_the_data_that_was_kept(place: Place) -> None:
     first = await place.created()
     secret = await place.get("Secret", "support-postgres")
