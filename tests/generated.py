@@ -9,27 +9,32 @@ Paths are those of `kubectl explain`, with [] for an item of a list: channels[].
 import copy
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import yaml
 from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from herald_contracts.resources.v1alpha1 import Spec
-
-Node = Mapping[str, Any]
-Value = dict[str, Any]
-GONE: Any = object()  # in `Taste.fixed`: never there
-
-_CRD = Path(__file__).parents[1] / "crds" / "herald.dev_agentdeployments.yaml"
-_VERSION = yaml.safe_load(_CRD.read_text())["spec"]["versions"][0]
-SCHEMA: Node = _VERSION["schema"]["openAPIV3Schema"]["properties"]["spec"]
+from tests.crd_schema import (
+    GONE,
+    SCHEMA,
+    Node,
+    Value,
+    as_kept,
+    at,
+    fits,
+    model_of,
+    parts,
+    paths,
+    places,
+    value_at,
+    with_value,
+)
 
 # Something for every pattern of the schema, so that not all names are noise; a pattern that none of these fits is
 # served by noise alone.
@@ -46,7 +51,6 @@ _AMOUNTS: Mapping[str, tuple[str | int, ...]] = {
 }
 _KEYS = ("example.com/alpha", "beta", "example.com/gamma")
 _MOST_ITEMS = 3
-_RULE_READS = re.compile(r"\b(?:self|oldSelf)\.([A-Za-z.?]+)")
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,13 @@ def specs(draw: st.DrawFn, taste: Taste = ANY, *, having: str = "") -> Value:
 @st.composite
 def other_at(draw: st.DrawFn, spec: Value, path: str, taste: Taste = ANY) -> Value:
     """The spec with another value in one place that `path` means; it need not fit the rest."""
-    places = list(_places(spec, _parts(path)))
-    place = draw(st.sampled_from(places))
-    node, model = _at(path)
-    old, maker = _get(spec, place), _Maker(draw, taste, "")
+    place = draw(st.sampled_from(list(places(spec, parts(path)))))
+    node, model = at(path)
+    old, maker = value_at(spec, place), _Maker(draw, taste, "")
     for _ in range(10):
         new = maker.value(node, model, path)
         if new != old:
-            return _with(spec, place, new)
+            return with_value(spec, place, new)
     return reject()
 
 
@@ -107,11 +110,11 @@ def updates(draw: st.DrawFn, before: Value, taste: Taste = ANY) -> Value:
         after = _Maker(draw, taste, "").fitting({name: of[name] for name, of in mixed.items() if name in of})
     elif kind == "fields":
         for _ in range(draw(st.integers(1, 4))):
-            there = [p for p in paths() if not taste.fixes(p) and list(_places(after, _parts(p)))]
+            there = [p for p in paths() if not taste.fixes(p) and list(places(after, parts(p)))]
             trial = draw(other_at(after, draw(st.sampled_from(there)), taste))
-            after = trial if _fits(Spec, trial) else after
-    after = _kept(before, after)
-    return after if _fits(Spec, after) else reject()
+            after = trial if fits(Spec, trial) else after
+    after = as_kept(before, after)
+    return after if fits(Spec, after) else reject()
 
 
 def drawn(strategy: st.SearchStrategy[Any], count: int, number: int) -> list[Any]:
@@ -139,22 +142,6 @@ def _drawn(strategy: st.SearchStrategy[Any], number: int) -> Any:
     return tried[-1]
 
 
-@cache
-def paths() -> tuple[str, ...]:
-    """Every field of the spec that holds a value of its own, lists and maps as a whole among them."""
-    return tuple(_paths(SCHEMA, ""))
-
-
-def _paths(node: Node, path: str) -> Iterator[str]:
-    if "properties" in node:
-        for name, inner in node["properties"].items():
-            yield from _paths(inner, f"{path}.{name}".lstrip("."))
-    else:
-        yield path
-        if "properties" in node.get("items", {}):
-            yield from _paths(node["items"], f"{path}[]")
-
-
 class _Maker:
     """Draws one value. `having` leads it to one field, of a list in its first item."""
 
@@ -176,7 +163,7 @@ class _Maker:
 
     def fitting(self, spec: Value) -> Value:
         """The spec, mended where its blocks do not fit together."""
-        return spec if _fits(Spec, spec) else self._mended(spec, SCHEMA, Spec, "")
+        return spec if fits(Spec, spec) else self._mended(spec, SCHEMA, Spec, "")
 
     def _object(self, node: Node, model: type[BaseModel], path: str, least: bool) -> Value:
         made = {}
@@ -186,8 +173,8 @@ class _Maker:
                 continue
             needed = name in node.get("required", ()) or self._leads_to(deeper) or deeper in self._taste.fixed
             if needed or (not least and self._draw(_QUARTERS) > 4 - self._fullness):
-                made[name] = self.value(inner, _model_of(model, name), deeper, least=least)
-        if _fits(model, made):
+                made[name] = self.value(inner, model_of(model, name), deeper, least=least)
+        if fits(model, made):
             return made
         return self._mended(made, node, model, path)
 
@@ -198,7 +185,7 @@ class _Maker:
             if self._taste.fixed.get(deeper) is GONE:
                 continue
             if name not in made:
-                possible.append((name, self.value(inner, _model_of(model, name), deeper, least=True)))
+                possible.append((name, self.value(inner, model_of(model, name), deeper, least=True)))
             elif name not in node.get("required", ()) and not self._leads_to(deeper) and not self._taste.fixes(deeper):
                 possible.append((name, GONE))
             if deeper not in self._taste.fixed:
@@ -206,7 +193,7 @@ class _Maker:
         for count in (1, 2, 3):
             for changes in combinations(possible, count):
                 trial = {name: value for name, value in {**made, **dict(changes)}.items() if value is not GONE}
-                if _fits(model, trial):
+                if fits(model, trial):
                     return trial
         return reject()
 
@@ -271,109 +258,3 @@ def _scalar_of(text: str, small: int | None, plain: bool) -> st.SearchStrategy[A
         return st.sampled_from(words)
     noise = st.from_regex(whole, fullmatch=True).filter(lambda made: len(made) <= most)
     return st.sampled_from(words) | noise if words else noise
-
-
-def _fits(model: type[BaseModel], value: Value) -> bool:
-    try:
-        model.model_validate(value)
-    except ValidationError:
-        return False
-    return True
-
-
-def _model_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """Of what is in a field; of a list, of its items."""
-    info = next(f for n, f in model.model_fields.items() if (f.alias or n) == name)
-    return _model_in(info.annotation)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((m for a in get_args(annotation) if (m := _model_in(a)) is not None), None)
-
-
-def _at(path: str) -> tuple[Node, type[BaseModel] | None]:
-    node, model = SCHEMA, Spec
-    here: type[BaseModel] | None = model
-    for part in _parts(path):
-        if part == "[]":
-            node = node["items"]
-        else:
-            assert here is not None
-            node, here = node["properties"][part], _model_of(here, part)
-    return node, here
-
-
-Place = tuple[str | int, ...]
-
-
-def _parts(path: str) -> list[str]:
-    return path.replace("[]", ".[]").split(".")
-
-
-def _places(value: Any, parts: Sequence[str]) -> Iterator[Place]:
-    if not parts:
-        yield ()
-    elif parts[0] == "[]":
-        for number, item in enumerate(value):
-            yield from ((number, *rest) for rest in _places(item, parts[1:]))
-    elif isinstance(value, dict) and parts[0] in value:
-        yield from ((parts[0], *rest) for rest in _places(value[parts[0]], parts[1:]))
-
-
-def _get(value: Any, place: Iterable[str | int]) -> Any:
-    for part in place:
-        if isinstance(value, dict) and part not in value:
-            return GONE
-        value = value[part]
-    return value
-
-
-def _with(spec: Value, place: Place, new: Any) -> Value:
-    made = copy.deepcopy(spec)
-    here: Any = made
-    for part in place[:-1]:
-        if isinstance(here, dict):
-            here.setdefault(part, {})
-        here = here[part]
-    if new is GONE:
-        here.pop(place[-1], None)
-    else:
-        here[place[-1]] = copy.deepcopy(new)
-    return made
-
-
-@cache
-def kept() -> tuple[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]], ...]:
-    """Places that rules with `oldSelf` are about, and what they read there."""
-    return tuple(_rules(SCHEMA, ()))
-
-
-def _rules(node: Node, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]]:
-    for rule in node.get("x-kubernetes-validations", ()):
-        if "oldSelf" in rule["rule"]:
-            about = (*path, *rule.get("fieldPath", "").lstrip(".").split("."))
-            read = {tuple(found.replace("?", "").split(".")) for found in _RULE_READS.findall(rule["rule"])}
-            plain = {tuple(p for p in parts if p not in ("hasValue", "orValue")) for parts in read}
-            yield tuple(p for p in about if p), tuple(sorted((*path, *parts) for parts in plain))
-    for name, inner in node.get("properties", {}).items():
-        yield from _rules(inner, (*path, name))
-
-
-def _kept(before: Value, after: Value) -> Value:
-    for about, reads in kept():
-        was, now = _get(before, about), _get(after, about)
-        if not reads:
-            # The rule compares the whole, where there are an old and a new one.
-            same = was is GONE or now is GONE or was == now
-        else:
-            same = all(_shown(_get(before, read)) == _shown(_get(after, read)) for read in reads)
-        if not same:
-            after = _with(after, about, was)
-    return after
-
-
-def _shown(value: Any) -> Any:
-    """Of an object a rule asks only whether it is there."""
-    return isinstance(value, dict) or value

@@ -23,7 +23,8 @@ from tests.cluster.operator.documents import LOGIN
 from tests.cluster.operator.places import Place, soon
 from tests.cluster.operator.states import state
 from tests.comparable import differences
-from tests.generated import GONE, Taste, Value, drawn, specs, updates
+from tests.crd_schema import GONE, Value
+from tests.generated import Taste, drawn, specs, updates
 from tests.servers import Nats
 from tests.unit.operator.effects import document, refusal
 from tests.unit.operator.imagined import resource

@@ -16,7 +16,8 @@ from herald_contracts.resources.v1alpha1 import AgentDeployment, Spec
 from herald_operator.build.inference import BUILT_IN_MODEL, CACHE
 from herald_operator.planning import accepting
 from herald_operator.planning.accepting import Refusal
-from tests.generated import Taste, Value, other_at, paths, specs
+from tests.crd_schema import Value, paths
+from tests.generated import Taste, other_at, specs
 from tests.unit.operator.effects import differing, document, refusal
 from tests.unit.operator.imagined import resource
 

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.comparable import differences
-from tests.generated import Value, specs, updates
+from tests.crd_schema import Value
+from tests.generated import specs, updates
 from tests.unit.operator.effects import refusal
 from tests.unit.operator.test_generated_fields import TASTE
 from tests.unit.operator.ways import BETWEEN, Event, begun, changed_to, settled
