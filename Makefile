@@ -78,7 +78,7 @@ generated: .venv/.dev ## Whether `make gen` would change a file
 test: test-unit test-integration test-cluster ## All that needs no root, a round of kill tests among them
 
 test-unit: .venv/.dev ## Seconds, no server
-	$(BIN)/pytest tests/unit -q
+	$(PYTEST_FILES) tests/unit
 
 test-integration: .venv/.dev ## Against real servers, each from its package
 	$(PYTEST_FILES) tests/integration tests/chaos

@@ -8,10 +8,11 @@ from typing import Any
 
 from herald_operator.build.history import Revision
 from herald_operator.build.history import to_object as stored
+from herald_operator.build.nats import streams
 from herald_operator.build.shape import shape
 from herald_operator.planning import accepting
 from herald_operator.planning.accepting import Refusal
-from herald_operator.planning.plan import Plan, streams
+from herald_operator.planning.plan import Plan
 from tests.resource_documents import SMALLEST, Document, changed
 from tests.unit.operator.imagined import EVERY_API, Imagined, resource
 from tests.unit.operator.rollouts import IMAGES
@@ -97,5 +98,5 @@ def _with_history(world: Imagined) -> None:
     kept = shape(context.deployment, IMAGES)
     for number in range(_KEPT):
         moment = world.now - timedelta(days=1, seconds=_KEPT - number)
-        body = stored(context, Revision(f"v1-old{number}", number, kept, moment, moment, "Successful"))
+        body = stored(context.owner, Revision(f"v1-old{number}", number, kept, moment, moment, "Successful"))
         world.children[("ControllerRevision", body["metadata"]["name"])] = body

@@ -44,32 +44,16 @@ def _no_memory(spec: Spec) -> bool:
     return not spec.agent.memory.enabled
 
 
-def _openai(spec: Spec) -> bool:
-    return spec.inference.backend == "openai"
-
-
-def _no_gpu(spec: Spec) -> bool:
-    return spec.inference.gpu is None
-
-
 def _nothing_kept(spec: Spec) -> bool:
     mine = (spec.messaging.nats.external, spec.database.external, spec.agent.memory.milvus.external or _no_memory(spec))
     return all(mine) and spec.inference.cache is None
 
 
 _OFF = "of memory that is off: it waits until memory is on again"
-_COMPUTED_ELSEWHERE = "of the model's own server; there is none, and the default stands in every object"
 IDLE = (
     Idle("agent.memory.recallMilliseconds", _no_memory, _OFF),
     Idle("agent.memory.milvus.managed", _no_memory, _OFF),
     Idle("images.milvus", _no_memory, _OFF),
-    Idle("images.milvus", lambda s: s.agent.memory.milvus.external is not None, "of the managed Milvus only"),
-    Idle("images.nats", lambda s: s.messaging.nats.external is not None, "of the managed NATS only"),
-    Idle("images.postgres", lambda s: s.database.external is not None, "of the managed PostgreSQL only"),
-    Idle("inference.replicas", _openai, _COMPUTED_ELSEWHERE),
-    Idle("inference.resources", _openai, _COMPUTED_ELSEWHERE),
-    Idle("inference.maxBatchSize", _no_gpu, "TensorRT-LLM's; the default stands in every object"),
-    Idle("inference.secretRef.name", _no_gpu, "must be there, but only TensorRT-LLM downloads models"),
     Idle(
         "inference.resources.limits",
         lambda s: s.inference.gpu is not None,
