@@ -19,7 +19,10 @@ build)
     while [ "$1" != -o ]; do shift; done
     cp main.go "$2"
     ;;
-list) echo "$PWD/shipped" ;;
+mod)
+    test ! -e absent || {{ echo 'no such version' >&2; exit 1; }}
+    printf '{{"Dir": "%s/shipped"}}' "$PWD"
+    ;;
 esac
 """
 TINY = Module("tiny", ("tiny", "other"))
@@ -92,6 +95,22 @@ def test_manifests_that_a_module_ships_are_kept_beside_its_program(
     monkeypatch.setitem(binaries.MODULES, "tiny", other)
     with pytest.raises(Trouble, match=r"example.com/tiny v1.2.3 has no c/\*.yaml any more"):
         binaries.build("tiny")
+
+
+def test_a_module_without_programs_is_fetched_and_not_compiled(
+    calls: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types = Module("tiny", (), version_of="example.com/tiny", keeps=("*.yaml",), kept_as="types.yaml")
+    monkeypatch.setitem(binaries.MODULES, "tiny", types)
+    (types.folder / "go.mod").write_text("module tiny\nrequire example.com/tiny v1.2.3\n")
+    (types.folder / "absent").touch()
+    with pytest.raises(Trouble, match=r"example.com/tiny could not be fetched:\nno such version"):
+        binaries.build("tiny")
+    (types.folder / "absent").unlink()
+    (types.folder / "shipped").mkdir()
+    (types.folder / "shipped" / "one.yaml").write_text("one: 1")
+    assert (binaries.build("tiny") / "types.yaml").read_text() == "one: 1\n"
+    assert calls() == 0
 
 
 def test_a_failed_build_is_not_kept(calls: Callable[[], int]) -> None:

@@ -12,7 +12,7 @@ from tools.gen.__main__ import ROOT, outputs, stale
 from herald_contracts.resources.parse import InvalidResource, parse
 from herald_contracts.resources.v1alpha1 import AgentDeployment
 from tests.resource_cases import CASES, Case
-from tests.resource_documents import EXTERNAL, MANAGED, STATUS
+from tests.resource_documents import EXTERNAL, FAILOVER, MANAGED, STATUS
 from tests.resource_limits import limits, walk
 
 DEFINITION = crd.definition()
@@ -158,7 +158,7 @@ def test_the_chart_carries_the_same_and_keeps_it() -> None:
 def test_documents_leave_no_field_out() -> None:
     written = {
         re.sub(r"\.\d+", "[]", f".{path}")
-        for document in (MANAGED, EXTERNAL, {"status": STATUS})
+        for document in (MANAGED, EXTERNAL, FAILOVER, {"status": STATUS})
         for root in ("spec", "status")
         if root in document
         for path, _, _ in walk(SCHEMA["properties"][root], document[root], root)
@@ -166,7 +166,7 @@ def test_documents_leave_no_field_out() -> None:
     assert {p for p, _, _ in NODES if p and not p.endswith(".*")} - written == set()
 
 
-@pytest.mark.parametrize("document", [MANAGED, EXTERNAL], ids=["managed", "external"])
+@pytest.mark.parametrize("document", [MANAGED, EXTERNAL, FAILOVER], ids=["managed", "external", "failover"])
 def test_models_keep_every_limit_of_the_schema(document: dict[str, Any]) -> None:
     wrong = []
     for limit in limits(SCHEMA, document, "spec"):
