@@ -126,6 +126,8 @@ class Stage:
         """Stream until the card shows `text`; returns the gateway that does it."""
         await self.turn.says(text)
         await self.feishu.until(lambda: any(m.text == text for m in self.feishu.messages))
+        # The other one may still be about to find that the card is taken.
+        await _eventually(lambda: bool(self.first.streamer._growing) != bool(self.second.streamer._growing))
         return self.first if self.first.streamer._growing else self.second
 
     def other(self, one: Gateway) -> Gateway:
