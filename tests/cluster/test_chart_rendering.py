@@ -211,6 +211,8 @@ def test_rights_are_those_that_the_operator_uses(values: Object) -> None:
             assert has == {"get", "list", "watch", "delete"}
         elif kind.plural == "agentdeployments":
             assert has == {"get", "list", "watch", "patch"}
+        elif kind.plural == "clusters":
+            assert has == {"get", "list", "watch", "create", "patch"}, "a database goes with its owner, or not at all"
         else:
             assert has == {"get", "list", "watch", "create", "patch", "delete"}, kind.plural
     assert {r["apiGroups"][0] for r in rules} - {k.api_version.rpartition("/")[0] for k in KINDS.values()} <= (

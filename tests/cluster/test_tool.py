@@ -42,8 +42,15 @@ def require_node() -> None:
 
 def up(state: Path, kind: NodeKind) -> "subprocess.Popen[str]":
     """`python -m tools.cluster up` as a person would type it."""
+
+    def hear_ctrl_c() -> None:
+        # A shell starts what it puts in the background with SIGINT ignored, and we may have been.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     command = [sys.executable, "-m", "tools.cluster", "up", "--state", str(state), "--node", kind]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    )
 
 
 def nothing_is_left(state: Path) -> None:
