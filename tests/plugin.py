@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.interrupts import hear_ctrl_c
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -41,6 +43,7 @@ class Plugin:
             env=self._environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=hear_ctrl_c,
         )
         asyncio.get_running_loop().call_later(within, _interrupt, process)
         out, err = await process.communicate()

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from herald_cli import processes
+from herald_cli.ports import Ports
 from herald_contracts.ledger import STATES
 from tests.chaos.platforms import FeishuPlatform, Hmac, Platform, Standard, Web
 from tests.fakes.callback import Receiver
@@ -164,6 +165,8 @@ def _deployment(
             "gateway": gateway,
             "agent": {"replicas": 2, **agent},
             "inference": {"model": "scripted"},
+            # Not the usual one, which two that start at the same moment would both find free.
+            "local": {"port": Ports().pick()},
         },
     }
 

@@ -17,6 +17,7 @@ from tools.cluster.state import RUN, Folder, NodeKind
 from tests.cluster import manifests
 from tests.cluster.conftest import ROOT, StartCluster, require_built
 from tests.debian import missing
+from tests.interrupts import hear_ctrl_c
 from tests.waiting import eventually_sync
 
 
@@ -42,11 +43,6 @@ def require_node() -> None:
 
 def up(state: Path, kind: NodeKind) -> "subprocess.Popen[str]":
     """`python -m tools.cluster up` as a person would type it."""
-
-    def hear_ctrl_c() -> None:
-        # A shell starts what it puts in the background with SIGINT ignored, and we may have been.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
     command = [sys.executable, "-m", "tools.cluster", "up", "--state", str(state), "--node", kind]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c

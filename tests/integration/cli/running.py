@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import yaml
 from herald_cli import guard, logfiles, processes
 from herald_cli.ports import Ports
 from herald_cli.state import StateFolder
+from tests.interrupts import hear_ctrl_c
 
 HERALD = (sys.executable, "-m", "herald_cli")
 
@@ -36,6 +36,8 @@ def write_deployment(file: Path, **spec: Any) -> Path:
             "channels": channels,
             "agent": {"replicas": 1, "turnSeconds": 20, "memory": {"enabled": False}},
             "inference": {"model": "scripted"},
+            # Not the usual one, which two that start at the same moment would both find free.
+            "local": {"port": ports.pick()},
             **spec,
         },
     }
@@ -90,11 +92,6 @@ class Herald:
     @contextlib.contextmanager
     def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """A command that goes on until it is stopped, here at the latest."""
-
-        def hear_ctrl_c() -> None:
-            # A shell starts what it puts in the background with SIGINT ignored, and we may have been.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-
         with subprocess.Popen(
             self.words(*arguments), stdout=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
         ) as process:
