@@ -1,6 +1,7 @@
 """`python -m herald_operator`: the control loop."""
 
 import argparse
+import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -46,14 +47,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         resync=chosen.resync,
     )
     log = logs.get("operator")
-    try:
-        return process.run("operator", lambda stop: serve(options, stop))
-    except HeraldError as e:
-        log.error("ended", problem=str(e), kind=type(e).__name__)
-    except Exception:
-        # A bug: its place goes to the log, and another operator takes the lease.
-        log.exception("broke")
-    return EXIT_FAILED
+
+    async def lead(stop: asyncio.Event) -> None:
+        try:
+            await serve(options, stop)
+        except ConfigurationError:
+            raise
+        except HeraldError as e:
+            log.error("ended", problem=str(e), kind=type(e).__name__)
+            _end(EXIT_FAILED)
+        except Exception:
+            # A bug: its place goes to the log, and another operator takes the lease.
+            log.exception("broke")
+            _end(EXIT_FAILED)
+        _end(0)
+
+    return process.run("operator", lead)
+
+
+def _end(code: int) -> None:
+    """Now, the lease is given back: the loop would first wait for what kopf has left in it, and that may never end."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -39,7 +39,8 @@ def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield made
     finally:
         made.stop()
-        assert made.complaints() == []
+        # kopf's own words about a type that it watches and that is gone.
+        assert [line for line in made.complaints() if "404 page not found" not in line] == []
 
 
 @pytest.fixture
