@@ -12,6 +12,7 @@ from tests.cluster.operator import operators
 from tests.cluster.operator.api import Api, administrator
 from tests.cluster.operator.operators import Operator
 from tests.cluster.operator.places import Place
+from tests.cluster.operator.proxy import Proxy, proxy
 from tests.servers import Nats
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -35,23 +36,24 @@ def kubeconfig(fake_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def operator(
-    kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Operator]:
+def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """The one operator while a module's tests run; it serves all namespaces."""
-    made = Operator(tmp_path_factory.mktemp("operator"), kubeconfig)
-    made.start()
-    try:
+    with operators.running(tmp_path_factory.mktemp("operator"), kubeconfig) as made:
         yield made
-    finally:
-        made.stop()
-        assert made.complaints() == []
+    assert made.complaints() == []
 
 
 @pytest.fixture
 async def api(fake_cluster: Cluster) -> AsyncIterator[Api]:
     """As an administrator."""
     async with administrator(fake_cluster) as made:
+        yield made
+
+
+@pytest.fixture
+async def proxied(fake_cluster: Cluster, tmp_path: Path) -> AsyncIterator[Proxy]:
+    """A way to the API server that counts and breaks what goes through it."""
+    async with proxy(fake_cluster, tmp_path) as made:
         yield made
 
 

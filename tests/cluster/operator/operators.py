@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +15,9 @@ from tools.cluster.plan import FAKE_NODE
 from herald_cli.ports import Ports
 from herald_cli.servers.program import Program
 from herald_contracts.resources.v1alpha1 import API_VERSION, PLURAL
+from tests.cluster.operator.api import Api
+from tests.cluster.operator.places import soon
+from tests.cluster.operator.proxy import Proxy
 from tests.servers import Server
 from tests.waiting import eventually_sync
 
@@ -122,3 +126,27 @@ class Operator(Server):
         """Lines about bugs, and about rights that it lacks: there should never be any."""
         found = [line for line in self.said().splitlines() if _COMPLAINT.search(line)]
         return [line for line in found if "because it is being terminated" not in line]
+
+
+@contextmanager
+def running(folder: Path, kubeconfig: Path, *arguments: str) -> Iterator[Operator]:
+    """One that leads for as long as the block runs."""
+    made = Operator(folder, kubeconfig, arguments=arguments)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@asynccontextmanager
+async def behind(way: Proxy, cluster: Cluster, folder: Path, api: Api, *arguments: str) -> AsyncIterator[Operator]:
+    """One that leads, and reaches the API server by a proxy of this very loop only."""
+    through = credentials(cluster, folder / "through", server=way.url, ca=way.authority)
+    made = Operator(folder / "operator", through, at_once=True, arguments=arguments)
+    made.start()
+    await soon(made.leads, what="the operator leads")
+    yield made
+    # Not `stop`: its goodbye would wait for the proxy, and this loop for its end.
+    made.kill()
+    await api.delete("Lease", SYSTEM, "herald-operator")

@@ -8,9 +8,9 @@ import pytest
 from tools.cluster import Cluster
 
 from tests.cluster.operator.api import Api
-from tests.cluster.operator.operators import SYSTEM, Operator, credentials
+from tests.cluster.operator.operators import Operator, behind
 from tests.cluster.operator.places import Place, soon
-from tests.cluster.operator.proxy import Proxy, proxy
+from tests.cluster.operator.proxy import Proxy
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -18,21 +18,10 @@ _REST = 60.0  # seconds: NATS is looked at again within them, too
 
 
 @pytest.fixture
-async def proxied(fake_cluster: Cluster, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with proxy(fake_cluster, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 async def watched_operator(proxied: Proxy, fake_cluster: Cluster, tmp_path: Path, api: Api) -> AsyncIterator[Operator]:
     """Every deployment is looked at again every three seconds: twenty chances for a needless write."""
-    through = credentials(fake_cluster, tmp_path / "through", server=proxied.url, ca=proxied.authority)
-    made = Operator(tmp_path / "operator", through, at_once=True, arguments=["--resync=3"])
-    made.start()
-    await soon(made.leads, what="the operator leads")
-    yield made
-    made.kill()
-    await api.delete("Lease", SYSTEM, "herald-operator")
+    async with behind(proxied, fake_cluster, tmp_path, api, "--resync=3") as made:
+        yield made
 
 
 async def test_no_write_in_a_minute(place: Place, proxied: Proxy, watched_operator: Operator) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tools.cluster import Cluster
 
-from tests.cluster.operator import clusters
+from tests.cluster.operator import clusters, operators
 from tests.cluster.operator.clusters import ASLEEP, LOGIN, NAME, created, log_in, of_database, say
 from tests.cluster.operator.operators import Operator
 from tests.cluster.operator.places import Place, soon
@@ -23,14 +23,10 @@ _THEN = "2026-01-01T00:00:00Z"
 def operator(fake_cluster: Cluster, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """One that asks every two seconds what became of Secrets, where CloudNativePG's types are."""
     clusters.serve(fake_cluster)
-    made = Operator(tmp_path_factory.mktemp("operator"), kubeconfig, arguments=["--resync=2"])
-    made.start()
-    try:
+    with operators.running(tmp_path_factory.mktemp("operator"), kubeconfig, "--resync=2") as made:
         yield made
-    finally:
-        made.stop()
-        clusters.forget(fake_cluster)
-        assert made.complaints() == []
+    clusters.forget(fake_cluster)
+    assert made.complaints() == []
 
 
 async def test_from_the_first_instance_to_answers(place: Place) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from tools.cluster import Cluster
 
-from tests.cluster.operator import clusters
+from tests.cluster.operator import clusters, operators
 from tests.cluster.operator.api import Api
 from tests.cluster.operator.clusters import NAME, of_database, run
 from tests.cluster.operator.operators import Operator
@@ -19,13 +19,9 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture
 def operator(fake_cluster: Cluster, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """One that asks every two seconds which APIs there are, and at first there is none."""
-    made = Operator(tmp_path_factory.mktemp("operator"), kubeconfig, arguments=["--resync=2"])
-    made.start()
-    try:
+    with operators.running(tmp_path_factory.mktemp("operator"), kubeconfig, "--resync=2") as made:
         yield made
-    finally:
-        made.stop()
-        clusters.forget(fake_cluster)
+    clusters.forget(fake_cluster)
 
 
 @pytest.mark.usefixtures("operator")

@@ -8,7 +8,7 @@ sample.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tests.cluster.operator.api import Api
 from tests.cluster.operator.crashes import MOMENTS, Crashes, about, name, points
 from tests.cluster.operator.operators import SYSTEM, Operator, credentials
 from tests.cluster.operator.places import Place, soon
-from tests.cluster.operator.proxy import Proxy, proxy
+from tests.cluster.operator.proxy import Proxy
 from tests.cluster.operator.states import state
 
 pytestmark = pytest.mark.timeout(1_800)
@@ -39,12 +39,6 @@ class Phase:
     name: str
     begin: Callable[[str], Awaitable[object]]
     ended: Callable[[str], Awaitable[bool]]
-
-
-@pytest.fixture
-async def proxied(fake_cluster: Cluster, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with proxy(fake_cluster, tmp_path) as made:
-        yield made
 
 
 async def test_the_end_is_the_same_wherever_the_operator_was_killed(

@@ -12,30 +12,19 @@ from aiohttp import web
 from tools.cluster import Cluster
 
 from tests.cluster.operator.api import Api
-from tests.cluster.operator.operators import SYSTEM, Operator, credentials
+from tests.cluster.operator.operators import Operator, behind
 from tests.cluster.operator.places import Place, soon
-from tests.cluster.operator.proxy import Call, Proxy, proxy
+from tests.cluster.operator.proxy import Call, Proxy
 from tests.servers import Nats
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-async def proxied(fake_cluster: Cluster, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with proxy(fake_cluster, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 async def operator(proxied: Proxy, fake_cluster: Cluster, tmp_path: Path, api: Api) -> AsyncIterator[Operator]:
     """Behind the proxy; it looks at everything again every three seconds, whatever its watches say."""
-    through = credentials(fake_cluster, tmp_path / "through", server=proxied.url, ca=proxied.authority)
-    made = Operator(tmp_path / "operator", through, at_once=True, arguments=["--resync=3"])
-    made.start()
-    await soon(made.leads, what="the operator leads")
-    yield made
-    made.kill()
-    await api.delete("Lease", SYSTEM, "herald-operator")
+    async with behind(proxied, fake_cluster, tmp_path, api, "--resync=3") as made:
+        yield made
     assert [line for line in made.complaints() if '"broke"' in line] == []
 
 

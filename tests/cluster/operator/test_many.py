@@ -10,9 +10,9 @@ import pytest
 from tools.cluster import Cluster
 
 from tests.cluster.operator.api import Api
-from tests.cluster.operator.operators import SYSTEM, Operator, credentials
+from tests.cluster.operator.operators import SYSTEM, Operator, behind
 from tests.cluster.operator.places import Place, soon
-from tests.cluster.operator.proxy import Proxy, proxy
+from tests.cluster.operator.proxy import Proxy
 
 _COUNT = int(os.environ.get("HERALD_MANY", "20"))
 _MOST_MEMORY = 120  # MiB
@@ -22,20 +22,9 @@ pytestmark = pytest.mark.timeout(2_400)
 
 
 @pytest.fixture
-async def proxied(fake_cluster: Cluster, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with proxy(fake_cluster, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 async def operator(proxied: Proxy, fake_cluster: Cluster, tmp_path: Path, api: Api) -> AsyncIterator[Operator]:
-    through = credentials(fake_cluster, tmp_path / "through", server=proxied.url, ca=proxied.authority)
-    made = Operator(tmp_path / "operator", through, at_once=True)
-    made.start()
-    await soon(made.leads, what="the operator leads")
-    yield made
-    made.kill()
-    await api.delete("Lease", SYSTEM, "herald-operator")
+    async with behind(proxied, fake_cluster, tmp_path, api) as made:
+        yield made
 
 
 async def test_many_deployments_settle_and_rest(place: Place, proxied: Proxy, operator: Operator) -> None:

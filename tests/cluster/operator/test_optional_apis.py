@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.operator import operators
 from tests.cluster.operator.api import Api
 from tests.cluster.operator.operators import Operator
 from tests.cluster.operator.places import Place, conditions_of, soon
@@ -33,14 +34,10 @@ _MADE = {
 @pytest.fixture(scope="module")
 def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """One that asks every two seconds which APIs there are."""
-    made = Operator(tmp_path_factory.mktemp("operator"), kubeconfig, arguments=["--resync=2"])
-    made.start()
-    try:
+    with operators.running(tmp_path_factory.mktemp("operator"), kubeconfig, "--resync=2") as made:
         yield made
-    finally:
-        made.stop()
-        # kopf's own words about a type that it watches and that is gone.
-        assert [line for line in made.complaints() if "404 page not found" not in line] == []
+    # kopf's own words about a type that it watches and that is gone.
+    assert [line for line in made.complaints() if "404 page not found" not in line] == []
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tools.cluster import Cluster
 
+from tests.cluster.operator import operators
 from tests.cluster.operator.api import Object
 from tests.cluster.operator.documents import LOGIN
 from tests.cluster.operator.operators import Operator
@@ -24,13 +25,9 @@ _HOOKS = [
 @pytest.fixture(scope="module")
 def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """One that looks again every two seconds, not every minute."""
-    made = Operator(tmp_path_factory.mktemp("operator"), kubeconfig, arguments=["--resync=2"])
-    made.start()
-    try:
+    with operators.running(tmp_path_factory.mktemp("operator"), kubeconfig, "--resync=2") as made:
         yield made
-    finally:
-        made.stop()
-        assert made.complaints() == []
+    assert made.complaints() == []
 
 
 async def test_a_missing_secret_is_named_with_the_command_that_makes_it(
