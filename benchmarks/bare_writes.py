@@ -12,7 +12,7 @@ from tools.cluster import Cluster
 from benchmarks.processes import Failed
 from herald_contracts.resources.v1alpha1 import KIND
 from herald_operator.build.naming import FIELD_MANAGER, SELECTOR
-from herald_operator.cluster import KINDS
+from herald_operator.cluster import KINDS, path_of
 
 NAMESPACE = "bare"
 _MOST = 600.0  # seconds
@@ -78,9 +78,7 @@ def _plain(pairs: dict[str, str] | None) -> dict[str, str]:
 
 def _applying(made: client.ApiClient) -> Callable[[Object], None]:
     def apply(body: Object) -> None:
-        kind = KINDS[body["kind"]]
-        root = f"/apis/{kind.api_version}" if "/" in kind.api_version else f"/api/{kind.api_version}"
-        path = f"{root}/namespaces/{NAMESPACE}/{kind.plural}/{body['metadata']['name']}"
+        path = path_of(body["kind"], NAMESPACE, body["metadata"]["name"])
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         _call(made, "PATCH", path, query, body, "application/apply-patch+yaml")
 

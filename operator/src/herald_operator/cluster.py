@@ -85,7 +85,7 @@ class Cluster:
 
     async def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object as it is now, None when there is none. Raises Unavailable, Refused."""
-        return await self._ask("GET", _path(kind, namespace, name))
+        return await self._ask("GET", path_of(kind, namespace, name))
 
     async def apply(self, wanted: Object, *, new: bool) -> Object:
         """Make the object what we want it to be; the result is how it is then. Raises Unavailable, Refused, NameTaken.
@@ -93,7 +93,7 @@ class Cluster:
         `new`: we know of none. Then one is looked for first, because an apply would take over somebody else's.
         """
         kind, metadata = wanted["kind"], wanted["metadata"]
-        path = _path(kind, metadata["namespace"], metadata["name"])
+        path = path_of(kind, metadata["namespace"], metadata["name"])
         if new:
             self._refuse_foreign(wanted, await self._ask("GET", path))
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
@@ -102,7 +102,7 @@ class Cluster:
     async def scale(self, live: Object, replicas: int) -> Object:
         """Set how many pods there should be, whatever an apply says of the rest; the result is how it is then."""
         metadata = live["metadata"]
-        path = f"{_path(live['kind'], metadata['namespace'], metadata['name'])}/scale"
+        path = f"{path_of(live['kind'], metadata['namespace'], metadata['name'])}/scale"
         query = {"fieldManager": f"{FIELD_MANAGER}-scale"}
         body = {"spec": {"replicas": replicas}}
         answer = _there(await self._write("PATCH", path, body, query, "application/merge-patch+json"))
@@ -119,7 +119,7 @@ class Cluster:
         metadata = live["metadata"]
         options = {"preconditions": {"uid": metadata["uid"]}, "propagationPolicy": "Background"}
         try:
-            await self._write("DELETE", _path(live["kind"], metadata["namespace"], metadata["name"]), options, {})
+            await self._write("DELETE", path_of(live["kind"], metadata["namespace"], metadata["name"]), options, {})
         except _Answer as e:
             if e.status not in (*_GONE, 409):
                 raise e.error() from None
@@ -133,7 +133,7 @@ class Cluster:
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
             "status": status,
         }
-        path = f"{_path(KIND, metadata['namespace'], metadata['name'])}/status"
+        path = f"{path_of(KIND, metadata['namespace'], metadata['name'])}/status"
         query = {"fieldManager": STATUS_MANAGER, "force": "true"}
         return _there(await self._write("PATCH", path, body, query, "application/apply-patch+yaml"))
 
@@ -150,7 +150,7 @@ class Cluster:
             change["finalizers"] = finalizers
         if drop:
             change["annotations"] = dict.fromkeys(drop)
-        path = _path(KIND, metadata["namespace"], metadata["name"])
+        path = path_of(KIND, metadata["namespace"], metadata["name"])
         query = {"fieldManager": f"{FIELD_MANAGER}-metadata"}
         return await self._write("PATCH", path, {"metadata": change}, query, "application/merge-patch+json", gone=True)
 
@@ -278,7 +278,8 @@ class _Answer(Exception):
         return Refused(f"{self.status}: {message}")
 
 
-def _path(kind: str, namespace: str, name: str) -> str:
+def path_of(kind: str, namespace: str, name: str) -> str:
+    """Where the API server has an object of one of `KINDS`."""
     known = KINDS[kind]
     root = "/api/v1" if known.api_version == "v1" else f"/apis/{known.api_version}"
     return f"{root}/namespaces/{namespace}/{known.plural}/{name}"
@@ -290,4 +291,4 @@ def _there(answer: Object | None) -> Object:
     return answer
 
 
-__all__ = ["GROUP", "KINDS", "VERSION", "Cluster", "Kind", "NameTaken", "Refused", "Unavailable"]
+__all__ = ["GROUP", "KINDS", "VERSION", "Cluster", "Kind", "NameTaken", "Refused", "Unavailable", "path_of"]
