@@ -22,9 +22,12 @@ class Process:
     started: int
 
     def alive(self) -> bool:
-        """Whether it still runs. A zombie does not: it only waits for somebody to read its exit status."""
+        """Whether it still runs. A zombie does not: it only waits for somebody to read its exit status.
+
+        While any of its threads is left it does, for its files and ports are closed by the last of them.
+        """
         fields = _stat(self.pid)
-        return fields is not None and fields[0] != "Z" and int(fields[19]) == self.started
+        return fields is not None and int(fields[19]) == self.started
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if it is still the same process."""
@@ -36,7 +39,7 @@ class Process:
 def look_up(pid: int) -> Process | None:
     """The process that has this pid now."""
     fields = _stat(pid)
-    return Process(pid, int(fields[19])) if fields is not None and fields[0] != "Z" else None
+    return Process(pid, int(fields[19])) if fields is not None else None
 
 
 def tree(root: Process) -> tuple[Process, ...]:
@@ -45,7 +48,7 @@ def tree(root: Process) -> tuple[Process, ...]:
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
             fields = _stat(int(entry.name))
-            if fields is not None and fields[0] != "Z":
+            if fields is not None:
                 children.setdefault(int(fields[1]), []).append(Process(int(entry.name), int(fields[19])))
     found, queue = [root] if root.alive() else [], [root]
     while queue:
@@ -68,7 +71,7 @@ def session(leader: Process) -> tuple[Process, ...]:
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
             fields = _stat(int(entry.name))
-            if fields is not None and fields[0] != "Z" and int(fields[3]) == leader.pid:
+            if fields is not None and int(fields[3]) == leader.pid:
                 found.append(Process(int(entry.name), int(fields[19])))
     return tuple(found)
 
@@ -90,8 +93,13 @@ def wait_gone(processes: Iterable[Process], seconds: float) -> tuple[Process, ..
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/<pid>/stat after the name, which may itself contain spaces and brackets."""
+    """The fields of /proc/<pid>/stat after the name, which may itself contain spaces and brackets.
+
+    None for one that is not there, and for a zombie without threads. A first thread that has ended is shown as a
+    zombie too; field 20 (here 17) of proc(5) tells how many there are.
+    """
     try:
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+    return fields if fields[0] != "Z" or int(fields[17]) > 1 else None
