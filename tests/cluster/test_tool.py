@@ -1,5 +1,6 @@
 """The cluster that other tests stand on: it does what a Kubernetes does, and leaves nothing behind."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -253,8 +254,14 @@ def test_a_real_node_runs_pods(start_cluster: StartCluster, tmp_path: Path) -> N
 
     # By name, through the service, from inside a pod.
     inside = ("exec", "store-0", "-n", "shop", "--", "/kubernetes", "kubectl")
-    asked = cluster.kubectl(*inside, "get", "--raw", "/health", "--server=http://store.shop.svc")
-    assert '"health":"true"' in asked
+
+    def asked() -> str | None:
+        # kube-proxy hears of pods that are ready a moment later than everybody else.
+        with contextlib.suppress(Trouble):
+            return cluster.kubectl(*inside, "get", "--raw", "/health", "--server=http://store.shop.svc")
+        return None
+
+    assert '"health":"true"' in eventually_sync(asked, within=30, what="the service answers")
     # The API server, by its own name and with the pod's own account; which may see nothing, and is known by name.
     with pytest.raises(Trouble, match="system:serviceaccount:shop:default"):
         cluster.kubectl(*inside, "get", "nodes", "--cache-dir=/data/cache")
