@@ -87,6 +87,13 @@ class Cluster:
         """The object as it is now, None when there is none. Raises Unavailable, Refused."""
         return await self._ask("GET", path_of(kind, namespace, name))
 
+    async def labelled(self, kind: str, namespace: str, labels: Mapping[str, str]) -> tuple[Object, ...]:
+        """All of one kind with these labels as they are now. Raises Unavailable, Refused."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        found = _there(await self._ask("GET", path_of(kind, namespace, ""), {"labelSelector": selector}))
+        # The items of a list say neither.
+        return tuple({"apiVersion": KINDS[kind].api_version, "kind": kind, **item} for item in found["items"])
+
     async def apply(self, wanted: Object, *, new: bool) -> Object:
         """Make the object what we want it to be; the result is how it is then. Raises Unavailable, Refused, NameTaken.
 
@@ -113,6 +120,16 @@ class Cluster:
             "metadata": {**metadata, "resourceVersion": version, "generation": generation},
             "spec": {**live["spec"], "replicas": replicas},
         }
+
+    async def patch(self, live: Object, change: Object) -> Object:
+        """Merge a change into exactly this object; the result is how it is then. Raises Refused, Unavailable also for
+        one that is gone.
+        """
+        metadata = live["metadata"]
+        path = path_of(live["kind"], metadata["namespace"], metadata["name"])
+        body = {**change, "metadata": {**change.get("metadata", {}), "uid": metadata["uid"]}}
+        query = {"fieldManager": f"{FIELD_MANAGER}-deletion"}
+        return _there(await self._write("PATCH", path, body, query, "application/merge-patch+json", gone=True))
 
     async def delete(self, live: Object) -> None:
         """Remove exactly this object, and what it owns after it; one that is gone or another by now is no error."""
@@ -203,9 +220,9 @@ class Cluster:
             f"there is already a {kind} {name!r} that is not ours; remove it, or name the deployment otherwise"
         )
 
-    async def _ask(self, method: str, path: str) -> Object | None:
+    async def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Object | None:
         try:
-            return await self._request(method, path, None, {}, "")
+            return await self._request(method, path, None, query or {}, "")
         except _Answer as e:
             if e.status in _GONE:
                 return None
@@ -279,10 +296,10 @@ class _Answer(Exception):
 
 
 def path_of(kind: str, namespace: str, name: str) -> str:
-    """Where the API server has an object of one of `KINDS`."""
+    """Where the API server has an object of one of `KINDS`; without a name, where it has all of a namespace."""
     known = KINDS[kind]
     root = "/api/v1" if known.api_version == "v1" else f"/apis/{known.api_version}"
-    return f"{root}/namespaces/{namespace}/{known.plural}/{name}"
+    return f"{root}/namespaces/{namespace}/{known.plural}/{name}".rstrip("/")
 
 
 def _there(answer: Object | None) -> Object:

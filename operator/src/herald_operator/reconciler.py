@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 from herald_contracts.errors import HeraldError, PermanentError
 from herald_contracts.resources.v1alpha1 import AgentDeployment
-from herald_operator.build import cloudnativepg, nats
+from herald_operator.build import cloudnativepg, nats, postgres
 from herald_operator.build.context import Context, DefaultImages
-from herald_operator.build.naming import APPLIED, FINALIZER, Object, owner
+from herald_operator.build.naming import APPLIED, DEPLOYMENT, FINALIZER, Object, Owner, owner
 from herald_operator.cluster import Cluster, NameTaken, Refused, Unavailable
 from herald_operator.contest import Contest, Write
 from herald_operator.messenger import Messenger
-from herald_operator.planning import accepting, children, components, plan, report
+from herald_operator.planning import accepting, children, components, deletion, plan, report
 from herald_operator.planning.accepting import Refusal
 from herald_operator.planning.difference import differs, stamped
 from herald_operator.planning.observed import Observed
@@ -56,11 +56,24 @@ class Reconciler:
         found, pods = self.store.children(key, resource["metadata"]["uid"])
         seen = Observed(resource, self.now(), found, pods, apis=self.apis())
         if seen.deleting is not None:
-            return await self._carry_out(key, seen, plan.deleting(seen))
+            return await self._carry_out(key, seen, plan.deleting(await self._with_data(seen)))
         deployment = accepting.parse(resource)
         if isinstance(deployment, Refusal):
             return await self._carry_out(key, seen, plan.refused(seen, deployment))
         return await self._accepted(key, seen, deployment)
+
+    async def _with_data(self, seen: Observed) -> Observed:
+        """What holds data, and what opens them: no watch tells of Secrets, nor of the volumes of StatefulSets, which
+        have too few labels; and one of CloudNativePG's may be missing.
+        """
+        metadata = seen.resource["metadata"]
+        mine = Owner(metadata["namespace"], metadata["name"], metadata["uid"])
+        found = [*await self.cluster.labelled(deletion.CLAIM, mine.namespace, {DEPLOYMENT: mine.name})]
+        kinds = ("Secret", cloudnativepg.KIND) if cloudnativepg.KIND in seen.apis else ("Secret",)
+        for kind in kinds:
+            body = await self.cluster.get(kind, mine.namespace, mine.child(postgres.COMPONENT))
+            found += [body] if body is not None and belongs(body, mine) else []
+        return replace(seen, children={**seen.children, **{(b["kind"], b["metadata"]["name"]): b for b in found}})
 
     async def _accepted(self, key: Key, seen: Observed, deployment: AgentDeployment) -> float | None:
         uid = seen.resource["metadata"]["uid"]
@@ -177,6 +190,9 @@ class Reconciler:
             self.store.wrote(key, answer)
             written.append((kind, name, ready["metadata"]["annotations"][APPLIED]))
         written += await self._scale(key, seen, decided)
+        for live, change in decided.patch:
+            await self.cluster.patch(live, change)
+            self.writes += 1
         for unwanted in decided.delete:
             await self.cluster.delete(unwanted)
             self.writes += 1

@@ -29,6 +29,19 @@ async def test_what_stays_is_what_was_asked_for_last(place: Place, first: str, p
     await soon(lambda: _left(place, kept if policy == "Retain" else set()), what=f"only what {policy} leaves is left")
 
 
+async def test_what_stays_is_what_was_asked_for_last_even_where_nobody_was_told(place: Place) -> None:
+    """While it is paused no child is changed: its StatefulSet still says that the data go."""
+    await place.created(deletionPolicy="Delete")
+    await place.change(paused=True)
+    await place.settled()
+    await place.change(deletionPolicy="Retain")
+    await place.delete()
+    kept = {("PersistentVolumeClaim", "data-support-postgres-0"), ("Secret", "support-postgres")}
+    await soon(lambda: _left(place, kept), what="the data are left")
+    volume = await place.get("PersistentVolumeClaim", "data-support-postgres-0")
+    assert "deletionTimestamp" not in volume["metadata"]
+
+
 async def test_the_next_of_that_name_opens_the_data_that_was_kept(place: Place) -> None:
     first = await place.created()
     secret = await place.get("Secret", "support-postgres")

@@ -133,6 +133,12 @@ class Imagined:
             if live is not None and live["spec"].get("replicas", 1) != scale.replicas:
                 live["spec"]["replicas"] = scale.replicas
                 writes += 1
+        for live, change in plan.patch:
+            if writes == most:
+                return writes
+            for part, values in change.items():
+                live[part] |= values
+            writes += 1
         for body in plan.delete:
             if writes == most:
                 return writes

@@ -142,7 +142,11 @@ async def test_the_guard_is_asked_before_every_write_and_only_then(server: Serve
 
     cluster._guard = guard
     await cluster.get("ConfigMap", "team", "a")
-    more: dict[str, Ask] = {"delete": lambda c: c.delete(WANTED), "scale": lambda c: c.scale(SCALED, 3)}
+    more: dict[str, Ask] = {
+        "delete": lambda c: c.delete(WANTED),
+        "patch": lambda c: c.patch(WANTED, {}),
+        "scale": lambda c: c.scale(SCALED, 3),
+    }
     for write in (WRITES | more).values():
         with pytest.raises(Stop):
             await write(cluster)
@@ -203,6 +207,28 @@ async def test_finalizers_and_annotations_are_changed_only_as_they_were_seen(ser
         "finalizers": ["a"],
         "annotations": {"herald.dev/promote": None},
     }
+
+
+async def test_a_change_is_merged_into_exactly_what_was_seen(server: Server, cluster: Cluster) -> None:
+    await cluster.patch(WANTED, {"metadata": {"ownerReferences": []}})
+    assert server.asked[0][:2] == ("PATCH", "/api/v1/namespaces/team/configmaps/a")
+    assert server.asked[0][3:] == (
+        "application/merge-patch+json",
+        {"metadata": {"ownerReferences": [], "uid": "u"}},
+    )
+    server.says(404)
+    with pytest.raises(Unavailable):
+        await cluster.patch(WANTED, {})
+
+
+async def test_items_of_a_list_say_what_they_are(server: Server, cluster: Cluster) -> None:
+    server.body = json.dumps({"items": [{"metadata": {"name": "data"}}]})
+    found = await cluster.labelled("PersistentVolumeClaim", "team", {"a": "b", "c": "d"})
+    assert found == ({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}},)
+    assert server.asked[0][1:3] == (
+        "/api/v1/namespaces/team/persistentvolumeclaims",
+        {"labelSelector": "a=b,c=d"},
+    )
 
 
 async def test_which_kinds_are_served_is_asked_of_the_server(server: Server, cluster: Cluster) -> None:

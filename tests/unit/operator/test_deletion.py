@@ -2,7 +2,8 @@
 
 import pytest
 
-from herald_operator.planning.deletion import GATEWAY_SECONDS, WORKERS_SECONDS
+from herald_operator.build.naming import INSTANCE, Object
+from herald_operator.planning.deletion import CLAIM, DATA, GATEWAY_SECONDS, SERVERS_SECONDS, WORKERS_SECONDS
 from tests.unit.operator.imagined import Imagined
 from tests.unit.operator.specs import QUICKSTART, imagined
 
@@ -87,3 +88,103 @@ def test_the_conditions_of_others_do_not_make_it_write_again_and_again() -> None
 def test_pause_does_not_keep_what_is_to_go() -> None:
     world = leaving(paused=True)
     assert ("Deployment", "gateway") in kinds(world)
+
+
+def with_volumes(**changes: object) -> Imagined:
+    """All that answered is gone; the servers stand, with a volume each."""
+    world = leaving(**changes)
+    world.children = {key: body for key, body in world.children.items() if key[0] == "StatefulSet"}
+    world.pods = [p for p in world.pods if p["metadata"]["name"].startswith("StatefulSet")]
+    for _, name in [*world.children, ("StatefulSet", "of-an-earlier-life")]:
+        world.children[CLAIM, f"data-{name}-0"] = volume(f"data-{name}-0")
+    return world
+
+
+def volume(name: str, *owners: str) -> Object:
+    references = [{"kind": "StatefulSet", "name": owner, "uid": f"uid-StatefulSet-{owner}"} for owner in owners]
+    return {"kind": CLAIM, "metadata": {"name": name, "labels": {}, "ownerReferences": references}}
+
+
+def names(bodies: tuple[Object, ...]) -> list[str]:
+    return [body["metadata"]["name"] for body in bodies]
+
+
+def test_data_that_is_not_to_stay_goes_after_its_servers_have_stopped() -> None:
+    """A StatefulSet that was removed while it made a volume left it to nobody."""
+    world = with_volumes(deletionPolicy="Delete")
+    plan = world.plan()
+    servers = ["support-milvus", "support-nats", "support-postgres"]
+    assert [(s.name, s.replicas) for s in plan.scale] == [(name, 0) for name in servers]
+    assert (plan.delete, plan.finalizer, plan.again) == ((), None, SERVERS_SECONDS)
+    world.carry_out(plan)
+    for body in world.of("StatefulSet"):
+        body["metadata"]["generation"] = 2
+    assert world.plan().delete == (), "Kubernetes has not looked at that yet, and may be making a volume"
+    for body in world.of("StatefulSet"):
+        body["status"]["observedGeneration"] = 2
+    assert world.plan().delete == (), "their pods are there"
+    for body in world.of("StatefulSet"):
+        body["status"]["replicas"] = 0
+    plan = world.plan()
+    volumes = [f"data-{name}-0" for name in servers]
+    assert names(plan.delete) == [*volumes, *servers], "a crash between two of them finds the rest again"
+    world.carry_out(plan)
+    assert world.plan().finalizer is False
+    assert (CLAIM, "data-of-an-earlier-life-0") in world.children
+
+
+def test_servers_that_do_not_stop_hold_nothing_up_for_ever() -> None:
+    world = with_volumes(deletionPolicy="Delete")
+    assert world.later(SERVERS_SECONDS - 1).plan().finalizer is None
+    assert world.later(1).plan().finalizer is False
+
+
+def test_data_that_is_to_stay_does_not_hang_on_what_goes() -> None:
+    """The policy was Delete until a moment ago, and nobody has told the StatefulSets yet."""
+    world = with_volumes()
+    told = world.children["StatefulSet", "support-postgres"]
+    told["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = "Delete"
+    world.children[CLAIM, "data-support-postgres-0"] = volume("data-support-postgres-0", "support-postgres")
+    plan = world.plan()
+    assert [(names((live,)), change["spec"]) for live, change in plan.patch] == [
+        (["support-postgres"], {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain"}})
+    ]
+    assert plan.finalizer is None
+    told["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] = "Retain"
+    told["metadata"]["generation"] = 2
+    plan = world.plan()
+    assert (plan.patch, plan.finalizer) == ((), None), "Kubernetes would bind it again"
+    told["status"]["observedGeneration"] = 2
+    plan = world.plan()
+    assert [(names((live,)), change) for live, change in plan.patch] == [
+        (["data-support-postgres-0"], {"metadata": {"ownerReferences": [], "labels": {INSTANCE: None}}})
+    ]
+    world.carry_out(plan)
+    assert world.plan().finalizer is False
+
+
+def test_data_that_is_to_stay_is_freed_when_the_time_is_up() -> None:
+    world = with_volumes()
+    world.children["StatefulSet", "support-postgres"]["metadata"]["generation"] = 2
+    world.children[CLAIM, "data-support-postgres-0"] = volume("data-support-postgres-0", "support-postgres")
+    assert world.plan().patch == ()
+    plan = world.later(SERVERS_SECONDS).plan()
+    assert names(tuple(live for live, _ in plan.patch)) == ["data-support-postgres-0"]
+    assert plan.finalizer is None
+    world.carry_out(plan)
+    assert world.plan().finalizer is False
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_what_holds_data_or_opens_them_hangs_on_nobody_before_anything_goes(kind: str) -> None:
+    world = leaving()
+    body = volume("support-it")
+    body["kind"] = kind
+    others = {"kind": "Backup", "name": "theirs", "uid": "uid-2"}
+    body["metadata"]["ownerReferences"] = [{"kind": "AgentDeployment", "name": "support", "uid": "uid-1"}, others]
+    world.children[kind, "support-it"] = body
+    plan = world.plan()
+    assert plan.patch == ((body, {"metadata": {"ownerReferences": [others], "labels": {INSTANCE: None}}}),)
+    assert plan.delete == ()
+    world.carry_out(plan)
+    assert world.plan().delete

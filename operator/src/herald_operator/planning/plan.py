@@ -17,17 +17,18 @@ _ASK_AGAIN = 10.0  # seconds: no watch tells that NATS is back; one of CloudNati
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in this order: `anew`, `make`, `scale`, `delete`, `record`, `consume`, `finalizer`, `status`.
+    """What to do, in the order of the fields; `status` last.
 
-    `anew` are live children that `make` has again and that no write can change: they are removed before it.
-    `consume` are annotations that were obeyed, or could not be: `declined` says why. `finalizer` True: add ours,
-    False: take it off, None: leave it.
+    `anew` are live children that `make` has again and that no write can change: they are removed before it. `patch`
+    are live objects and what to merge into them. `consume` are annotations that were obeyed, or could not be:
+    `declined` says why. `finalizer` True: add ours, False: take it off, None: leave it.
     """
 
     status: Object
     anew: tuple[Object, ...] = ()
     make: tuple[Object, ...] = ()
     scale: tuple[Scale, ...] = ()
+    patch: tuple[tuple[Object, Object], ...] = ()
     delete: tuple[Object, ...] = ()
     record: Rollout | None = None
     consume: tuple[str, ...] = ()
@@ -44,7 +45,14 @@ def refused(seen: Observed, refusal: Refusal) -> Plan:
 def deleting(seen: Observed) -> Plan:
     """The next step of a deletion."""
     step = deletion.leave(seen)
-    return Plan(report.of_deletion(seen), delete=step.delete, finalizer=False if step.done else None, again=step.again)
+    return Plan(
+        report.of_deletion(seen),
+        scale=step.scale,
+        patch=step.patch,
+        delete=step.delete,
+        finalizer=False if step.done else None,
+        again=step.again,
+    )
 
 
 def make(context: Context, seen: Observed) -> Plan:
