@@ -64,6 +64,9 @@ def _situations(world: Imagined, spec: dict[str, Any]) -> Iterator[tuple[str, Im
     moving.carry_out(moving.plan())
     moving.carry_out(moving.plan())
     yield "a candidate starts", moving, True
+    # Until then the time that it has may be hidden behind a shorter one.
+    deadline = moving.deployment().spec.rollout.progress_deadline_seconds
+    yield "a candidate has a second left to start", copy.deepcopy(moving).later(deadline - 1), True
     moving.well()
     yield "a candidate is available", moving, True
     moving.ask("promote").rest(passes=100)

@@ -90,9 +90,9 @@ def test_pause_does_not_keep_what_is_to_go() -> None:
     assert ("Deployment", "gateway") in kinds(world)
 
 
-def with_volumes(**changes: object) -> Imagined:
+def with_volumes(policy: str = "Retain") -> Imagined:
     """All that answered is gone; the servers stand, with a volume each."""
-    world = leaving(**changes)
+    world = leaving(deletionPolicy=policy)
     world.children = {key: body for key, body in world.children.items() if key[0] == "StatefulSet"}
     world.pods = [p for p in world.pods if p["metadata"]["name"].startswith("StatefulSet")]
     for _, name in [*world.children, ("StatefulSet", "of-an-earlier-life")]:
@@ -111,7 +111,7 @@ def names(bodies: tuple[Object, ...]) -> list[str]:
 
 def test_data_that_is_not_to_stay_goes_after_its_servers_have_stopped() -> None:
     """A StatefulSet that was removed while it made a volume left it to nobody."""
-    world = with_volumes(deletionPolicy="Delete")
+    world = with_volumes("Delete")
     plan = world.plan()
     servers = ["support-milvus", "support-nats", "support-postgres"]
     assert [(s.name, s.replicas) for s in plan.scale] == [(name, 0) for name in servers]
@@ -134,7 +134,7 @@ def test_data_that_is_not_to_stay_goes_after_its_servers_have_stopped() -> None:
 
 
 def test_servers_that_do_not_stop_hold_nothing_up_for_ever() -> None:
-    world = with_volumes(deletionPolicy="Delete")
+    world = with_volumes("Delete")
     assert world.later(SERVERS_SECONDS - 1).plan().finalizer is None
     assert world.later(1).plan().finalizer is False
 
