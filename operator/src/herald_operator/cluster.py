@@ -22,6 +22,8 @@ from herald_operator import instruments
 from herald_operator.build.naming import FIELD_MANAGER, STATUS_MANAGER, Object
 
 _SECONDS = 30.0  # for one request
+_PAGE = 500
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _GONE = frozenset({404, 410})
 _LATER = frozenset({408, 409, 429, 500, 502, 503, 504})
 # Said with a 500 to an apply of what a CRD does not have (Kubernetes 1.34): no other try will do.
@@ -87,12 +89,30 @@ class Cluster:
         """The object as it is now, None when there is none. Raises Unavailable, Refused."""
         return await self._ask("GET", path_of(kind, namespace, name))
 
-    async def labelled(self, kind: str, namespace: str, labels: Mapping[str, str]) -> tuple[Object, ...]:
-        """All of one kind with these labels as they are now. Raises Unavailable, Refused."""
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        found = _there(await self._ask("GET", path_of(kind, namespace, ""), {"labelSelector": selector}))
-        # The items of a list say neither.
-        return tuple({"apiVersion": KINDS[kind].api_version, "kind": kind, **item} for item in found["items"])
+    async def listed(
+        self, kind: str, namespace: str | None, labels: Mapping[str, str], *, whole: bool = True
+    ) -> tuple[tuple[Object, ...], int] | None:
+        """All of one kind with these labels, and at which version; of all namespaces where it is None.
+
+        `whole` false: their metadata alone. None: there is no such kind, or the list took too long to read on.
+        Raises Unavailable, Refused.
+        """
+        query = {
+            "limit": str(_PAGE),
+            **({"labelSelector": ",".join(f"{k}={v}" for k, v in labels.items())} if labels else {}),
+        }
+        found: list[Object] = []
+        version = 0
+        while True:
+            page = await self._ask("GET", path_of(kind, namespace), query, "application/json" if whole else _METADATA)
+            if page is None:
+                return None
+            version = version or int(page["metadata"]["resourceVersion"])
+            # The items of a list do not say what they are.
+            found += [{**item, "apiVersion": KINDS[kind].api_version, "kind": kind} for item in page["items"] or ()]
+            if not page["metadata"].get("continue"):
+                return tuple(found), version
+            query["continue"] = page["metadata"]["continue"]
 
     async def apply(self, wanted: Object, *, new: bool) -> Object:
         """Make the object what we want it to be; the result is how it is then. Raises Unavailable, Refused, NameTaken.
@@ -220,9 +240,11 @@ class Cluster:
             f"there is already a {kind} {name!r} that is not ours; remove it, or name the deployment otherwise"
         )
 
-    async def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Object | None:
+    async def _ask(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json"
+    ) -> Object | None:
         try:
-            return await self._request(method, path, None, query or {}, "")
+            return await self._request(method, path, None, query or {}, "", accept)
         except _Answer as e:
             if e.status in _GONE:
                 return None
@@ -251,9 +273,15 @@ class Cluster:
             raise e.error() from None
 
     async def _request(
-        self, method: str, path: str, body: Object | None, query: Mapping[str, str], content_type: str
+        self,
+        method: str,
+        path: str,
+        body: Object | None,
+        query: Mapping[str, str],
+        content_type: str,
+        accept: str = "application/json",
     ) -> Object | None:
-        headers = {"Accept": "application/json", **({"Content-Type": content_type} if content_type else {})}
+        headers = {"Accept": accept, **({"Content-Type": content_type} if content_type else {})}
         try:
             made = await self._client.param_serialize(
                 method,
@@ -295,11 +323,12 @@ class _Answer(Exception):
         return Refused(f"{self.status}: {message}")
 
 
-def path_of(kind: str, namespace: str, name: str) -> str:
-    """Where the API server has an object of one of `KINDS`; without a name, where it has all of a namespace."""
+def path_of(kind: str, namespace: str | None, name: str | None = None) -> str:
+    """Where the API server has an object of one of `KINDS`; without a name all of a namespace, without that all."""
     known = KINDS[kind]
     root = "/api/v1" if known.api_version == "v1" else f"/apis/{known.api_version}"
-    return f"{root}/namespaces/{namespace}/{known.plural}/{name}".rstrip("/")
+    within = f"/namespaces/{namespace}" if namespace is not None else ""
+    return f"{root}{within}/{known.plural}" + (f"/{name}" if name is not None else "")
 
 
 def _there(answer: Object | None) -> Object:

@@ -1,23 +1,21 @@
-"""kopf's part: watching. Events fill an index and wake the queue; everything else happens there.
+"""kopf's part: watching. Events fill the store and wake the queue; everything else happens there.
 
 No change handlers on our own resource: they would copy its whole spec into an annotation, which has room for 256 KiB
 in all. No kopf finalizer, daemon or peering either (docs/adr/0008).
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import kopf
+from kopf._core.reactor import inventory  # what `spawn_tasks` takes has no public name
 
 from herald_contracts.resources.v1alpha1 import GROUP, KIND, PLURAL, VERSION
 from herald_operator.build.naming import SELECTOR
 from herald_operator.cluster import KINDS
-from herald_operator.packing import pack
-from herald_operator.queueing import Key, Queue
+from herald_operator.queueing import Queue
 from herald_operator.store import Store, owner_of
 
 _LABELS = dict(SELECTOR)
-INDEX = "herald_children"
 
 
 class NoDifferences(kopf.DiffBaseStorage):
@@ -35,20 +33,21 @@ class NoDifferences(kopf.DiffBaseStorage):
         """Nothing to remember."""
 
 
-class Children:
-    """kopf's index, once there is one: what the watches know, by deployment."""
+class NoMemories(inventory.ResourceMemories):
+    """kopf keeps a kilobyte for every object it has ever seen, for daemons and resumed handlers: we have neither."""
 
-    def __init__(self) -> None:
-        self._index: Mapping[Any, Iterable[bytes]] = {}
+    async def recall(
+        self,
+        raw_body: kopf.RawBody,
+        *,
+        memobase: Any = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = False,
+    ) -> inventory.ResourceMemory:
+        return inventory.ResourceMemory(noticed_by_listing=noticed_by_listing)
 
-    def filled_by(self, index: Mapping[Any, Iterable[bytes]]) -> None:
-        self._index = index
 
-    def __call__(self, key: Key) -> Iterable[bytes]:
-        return tuple(self._index.get(key, ()))
-
-
-def register(registry: kopf.OperatorRegistry, queue: Queue, store: Store, children: Children, namespaces: bool) -> None:
+def register(registry: kopf.OperatorRegistry, queue: Queue, store: Store, namespaces: bool) -> None:
     """Everything that kopf is told to do. `namespaces`: only some are watched, and nothing is listed cluster-wide."""
 
     @kopf.on.startup(registry=registry)
@@ -75,27 +74,28 @@ def register(registry: kopf.OperatorRegistry, queue: Queue, store: Store, childr
     async def login(**given: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
 
-    async def index(body: kopf.Body, **_: Any) -> dict[Key, bytes] | None:
+    async def told(body: kopf.Body, **_: Any) -> None:
         owner = owner_of(body)
-        return {owner: pack(body)} if owner is not None else None
+        if owner is not None:
+            store.see_child(owner, body)
 
     async def child(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
         owner = owner_of(body)
         if owner is None:
             return
         if event["type"] == "DELETED":
-            store.removed(owner, str(body["kind"]), str(body["metadata"]["name"]), str(body["metadata"]["uid"]))
+            store.child_gone(owner, str(body["kind"]), str(body["metadata"]["name"]), str(body["metadata"]["uid"]))
         queue.add(owner)
 
     for name, kind in KINDS.items():
         if kind.watched and name != KIND:
             group, _slash, version = kind.api_version.rpartition("/")
-            kopf.index(group, version, kind.plural, id=INDEX, registry=registry, labels=_LABELS)(index)
+            # As an index, though it fills none: kopf calls nobody else before all that there is has gone through it.
+            kopf.index(group, version, kind.plural, id="children", registry=registry, labels=_LABELS)(told)
             kopf.on.event(group, version, kind.plural, registry=registry, labels=_LABELS)(child)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def resource(event: kopf.RawEvent, body: kopf.Body, **given: Any) -> None:
-        children.filled_by(given[INDEX])
+    async def resource(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
         key = (str(body["metadata"]["namespace"]), str(body["metadata"]["name"]))
         if event["type"] == "DELETED":
             store.gone(key, str(body["metadata"]["uid"]))

@@ -23,10 +23,12 @@ from herald_operator.messenger import Messenger
 from herald_operator.queueing import Key, Queue
 from herald_operator.reconciler import RESYNC, Reconciler
 from herald_operator.store import Store
+from herald_operator.sweeping import Sweep
 from herald_runtime import logs, process
 
 LEASE = "herald-operator"
 _TIDY = 30.0  # seconds
+_SWEEP = 5  # looks at each deployment for one at all names
 _LAST_WORDS = 5.0  # seconds for kopf's parts to end
 log = logs.get("operator")
 
@@ -75,8 +77,7 @@ class Operator:
         holder = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{secrets.token_hex(3)}"
         self._lease = Lease(client, options.lease_namespace, LEASE, holder)
         self._cluster = Cluster(client, self._lease.guard)
-        children = handlers.Children()
-        self._store = Store(children)
+        self._store = Store()
         self._apis: frozenset[str] = frozenset()
         self.queue = Queue(self._look, options.workers)
         self.health = Health(lambda: self.queue.waiting)
@@ -84,7 +85,7 @@ class Operator:
             self._cluster, self._store, Messenger(), options.images, lambda: self._apis, resync=options.resync
         )
         self._registry = kopf.OperatorRegistry()
-        handlers.register(self._registry, self.queue, self._store, children, bool(options.namespaces))
+        handlers.register(self._registry, self.queue, self._store, bool(options.namespaces))
 
     async def run(self, stop: asyncio.Event) -> None:
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -104,11 +105,13 @@ class Operator:
 
     async def _lead(self, stop: asyncio.Event, stopping: "asyncio.Task[bool]") -> None:
         self._apis = await self._cluster.served()
+        sweep = Sweep(self._cluster, self._store, self._options.namespaces, lambda: self._apis, self.queue.add)
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._watch(stop), name="watches"),
             asyncio.create_task(self._lease.keep(), name="lease"),
             asyncio.create_task(self.queue.run(), name="queue"),
             asyncio.create_task(self._follow_apis(), name="apis"),
+            asyncio.create_task(sweep.run(_SWEEP * self._options.resync), name="sweep"),
             asyncio.create_task(self._tidy(), name="memory"),
         ]
         self.health.state = "leading"
@@ -132,6 +135,7 @@ class Operator:
         """
         parts = await kopf.spawn_tasks(
             registry=self._registry,
+            memories=handlers.NoMemories(),
             standalone=True,
             clusterwide=not self._options.namespaces,
             namespaces=self._options.namespaces,

@@ -68,7 +68,8 @@ class Reconciler:
         """
         metadata = seen.resource["metadata"]
         mine = Owner(metadata["namespace"], metadata["name"], metadata["uid"])
-        found = [*await self.cluster.labelled(deletion.CLAIM, mine.namespace, {DEPLOYMENT: mine.name})]
+        claims = await self.cluster.listed(deletion.CLAIM, mine.namespace, {DEPLOYMENT: mine.name})
+        found = [*claims[0]] if claims is not None else []
         kinds = ("Secret", cloudnativepg.KIND) if cloudnativepg.KIND in seen.apis else ("Secret",)
         for kind in kinds:
             body = await self.cluster.get(kind, mine.namespace, mine.child(postgres.COMPONENT))
@@ -187,7 +188,7 @@ class Reconciler:
                     refusals.append(Refused(f"{kind} {name}: {e}"))
                 continue
             self.writes += 1
-            self.store.wrote(key, answer)
+            self.store.see_child(key, answer)
             written.append((kind, name, ready["metadata"]["annotations"][APPLIED]))
         written += await self._scale(key, seen, decided)
         for live, change in decided.patch:
@@ -242,7 +243,7 @@ class Reconciler:
             live = made.get((scale.kind, scale.name))
             if live is None or int(live["spec"].get("replicas", 1)) == scale.replicas:
                 continue
-            self.store.wrote(key, await self.cluster.scale(live, scale.replicas))
+            self.store.see_child(key, await self.cluster.scale(live, scale.replicas))
             self.writes += 1
             written.append((scale.kind, scale.name, f"{scale.replicas} replicas"))
         return written

@@ -1,10 +1,14 @@
-"""What the watches have told, and what our own writes answered: the newer of the two, as small bytes.
+"""What is known of each deployment and its children, as small bytes: what watches told and what our own writes
+answered, whichever is newer.
 
-A watch tells late of what we wrote ourselves. Without the answers kept here, the next look would write it again, or
-make a second candidate of what is already one.
+A watch tells late of what we wrote ourselves. Without those answers the next look would write it again, or make a
+second candidate of what is already one. And a watch that had to begin anew never tells what went meanwhile: `missed`
+hears it from a list.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from herald_contracts.resources.v1alpha1 import KIND
 from herald_operator.build.naming import DEPLOYMENT, Object, Owner
@@ -12,24 +16,19 @@ from herald_operator.packing import pack, unpack
 from herald_operator.planning.observed import Key
 from herald_operator.queueing import Key as Deployment
 
-Children = Callable[[Deployment], Iterable[bytes]]
-
 
 class Store:
-    """`children` gives what the watches know of one deployment's children (kopf's index)."""
+    """Deployments, and under each name the children that say that they are its."""
 
-    def __init__(self, children: Children) -> None:
-        self._children = children
+    def __init__(self) -> None:
         self._resources: dict[Deployment, bytes] = {}
-        self._written: dict[Deployment, dict[Key, bytes]] = {}
+        self._children: dict[Deployment, dict[Key, bytes]] = {}
 
-    def see(self, resource: Mapping[str, object]) -> None:
+    def see(self, resource: Mapping[str, Any]) -> None:
         """An event about an AgentDeployment, or the answer to our own write of one; the newer is kept."""
-        body = pack(resource)
         key = _of(resource)
-        known = self._resources.get(key)
-        if known is None or _newer(unpack(body), unpack(known)):
-            self._resources[key] = body
+        if not _older(resource, self._resources.get(key)):
+            self._resources[key] = pack(resource)
 
     def deployments(self) -> tuple[Deployment, ...]:
         """All deployments there are."""
@@ -40,61 +39,83 @@ class Store:
         known = self._resources.get(key)
         if known is None or unpack(known)["metadata"]["uid"] == uid:
             self._resources.pop(key, None)
-            self._written.pop(key, None)
 
     def resource(self, key: Deployment) -> Object | None:
         body = self._resources.get(key)
         return unpack(body) if body is not None else None
 
-    def wrote(self, key: Deployment, answer: Object) -> None:
-        """The answer to our own write of a child."""
-        self._written.setdefault(key, {})[(answer["kind"], answer["metadata"]["name"])] = pack(answer)
+    def see_child(self, key: Deployment, body: Mapping[str, Any]) -> bool:
+        """An event about a child or a pod, or the answer to our own write of one; the newer is kept. Whether it is
+        news.
+        """
+        known = self._children.setdefault(key, {})
+        name = sys.intern(str(body["kind"])), _of(body)[1]
+        before = known.get(name)
+        if _older(body, before):
+            return False
+        known[name] = pack(body)
+        return before is None or _version(unpack(before)) != _version(body)
 
-    def removed(self, key: Deployment, kind: str, name: str, uid: str) -> None:
-        """A watch says that a child is gone: what we once wrote is no longer true, if it was about this one."""
-        written = self._written.get(key, {})
-        if (kind, name) in written and unpack(written[(kind, name)])["metadata"]["uid"] == uid:
-            del written[(kind, name)]
+    def child_gone(self, key: Deployment, kind: str, name: str, uid: str) -> None:
+        """This one is; another of that name may be known already."""
+        known = self._children.get(key, {}).get((kind, name))
+        if known is not None and unpack(known)["metadata"]["uid"] == uid:
+            self._forget(key, (kind, name))
+
+    def missed(
+        self, kind: str, there: Collection[tuple[Deployment, str]], version: int, namespace: str | None = None
+    ) -> tuple[Deployment, ...]:
+        """Forget what a list of one kind, at `version`, does not have; whose it was.
+
+        `there`: whose the listed are, and their names. `namespace`: the list was of this one only.
+        """
+        found = []
+        if kind == KIND:
+            known = [(key, key[1], data) for key, data in self._resources.items()]
+        else:
+            known = [(key, n, d) for key, those in self._children.items() for (k, n), d in those.items() if k == kind]
+        for key, name, data in known:
+            if namespace not in (None, key[0]) or (key, name) in there:
+                continue
+            if int(unpack(data)["metadata"]["resourceVersion"]) > version:
+                continue  # it is younger than the list
+            if kind == KIND:
+                del self._resources[key]
+            else:
+                self._forget(key, (kind, name))
+            found.append(key)
+        return tuple(dict.fromkeys(found))
 
     def children(self, key: Deployment, uid: str) -> tuple[dict[Key, Object], tuple[Object, ...]]:
         """The children that hang on `uid` (or on nobody, with our label), and the pods, which hang on those."""
-        found: dict[Key, Object] = {}
-        pods = []
-        for data in self._children(key):
-            body = unpack(data)
-            if body["kind"] == "Pod":
-                pods.append(body)
-            else:
-                found[(body["kind"], body["metadata"]["name"])] = body
-        written = self._written.get(key, {})
-        for name, data in list(written.items()):
-            body = unpack(data)
-            known = found.get(name)
-            if known is not None and _newer(known, body) and (_same(known, body) or not _newer(body, known)):
-                del written[name]
-            else:
-                found[name] = body
-        mine = {name: body for name, body in found.items() if _hangs_on(body, uid)}
-        return mine, tuple(pods)
+        bodies = {name: unpack(data) for name, data in self._children.get(key, {}).items()}
+        mine = {name: body for name, body in bodies.items() if name[0] != "Pod" and _hangs_on(body, uid)}
+        return mine, tuple(body for name, body in bodies.items() if name[0] == "Pod")
+
+    def _forget(self, key: Deployment, name: Key) -> None:
+        del self._children[key][name]
+        if not self._children[key]:
+            del self._children[key]
 
 
-def _of(body: Mapping[str, object]) -> Deployment:
+def _of(body: Mapping[str, Any]) -> Deployment:
     metadata = body["metadata"]
-    assert isinstance(metadata, Mapping)  # noqa: S101 - every object has one
     return str(metadata["namespace"]), str(metadata["name"])
 
 
-def owner_of(body: Mapping[str, object]) -> Deployment | None:
-    """Which deployment an object with our label belongs to, None where it is none of our business.
+def owner_of(body: Mapping[str, Any]) -> Deployment | None:
+    """Which deployment an object with our labels belongs to, None where it is none of our business.
 
-    A Deployment's ReplicaSets carry our labels too, and say nothing that the Deployment does not.
+    Its owner says so, and only where it has none its label, which anybody may change. A Deployment's ReplicaSets
+    carry our labels too, and say nothing that the Deployment does not.
     """
     metadata = body["metadata"]
-    assert isinstance(metadata, Mapping)  # noqa: S101 - every object has one
-    controllers = [r["kind"] for r in metadata.get("ownerReferences") or () if r.get("controller")]
-    if body["kind"] != "Pod" and controllers not in ([], [KIND]):
-        return None
     name = (metadata.get("labels") or {}).get(DEPLOYMENT)
+    if body["kind"] != "Pod":
+        controllers = [r for r in metadata.get("ownerReferences") or () if r.get("controller")]
+        if any(r["kind"] != KIND for r in controllers):
+            return None
+        name = controllers[0]["name"] if controllers else name
     return (str(metadata["namespace"]), str(name)) if name else None
 
 
@@ -108,12 +129,19 @@ def _hangs_on(body: Object, uid: str) -> bool:
     return controllers == [uid] or not controllers
 
 
-def _same(one: Object, other: Object) -> bool:
-    return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
-
-
-def _newer(one: Object, other: Object) -> bool:
+def _older(told: Mapping[str, Any], known: bytes | None) -> bool:
     """Resource versions are numbers of one counter (Kubernetes 1.35, KEP-5504); another uid is another object."""
-    if one["metadata"].get("uid") != other["metadata"].get("uid"):
-        return str(one["metadata"].get("creationTimestamp")) >= str(other["metadata"].get("creationTimestamp"))
-    return int(one["metadata"]["resourceVersion"]) >= int(other["metadata"]["resourceVersion"])
+    if known is None:
+        return False
+    other = unpack(known)
+    if told["metadata"]["uid"] == other["metadata"]["uid"]:
+        return _version(told) < _version(other)
+    return _made(told) < _made(other)
+
+
+def _made(body: Mapping[str, Any]) -> tuple[str, int]:
+    return str(body["metadata"]["creationTimestamp"]), _version(body)
+
+
+def _version(body: Mapping[str, Any]) -> int:
+    return int(body["metadata"]["resourceVersion"])

@@ -94,6 +94,35 @@ async def test_a_history_that_the_server_has_forgotten(place: Place, proxied: Pr
     assert operator.running
 
 
+async def test_what_goes_while_a_watch_begins_anew_is_made_again(
+    place: Place, proxied: Proxy, operator: Operator
+) -> None:
+    """No watch ever tells of it: the list that the new one begins with is without it already."""
+    await place.created()
+    gone = {"kind": "Status", "apiVersion": "v1", "code": 410, "reason": "Expired", "message": "too old"}
+    refused = itertools.count()
+
+    async def expired(call: Call) -> web.Response | None:
+        if not call.watch or "/configmaps" not in call.path:
+            return None
+        next(refused)
+        return web.Response(body=json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+
+    proxied.before = expired
+    await proxied.drop_watches()
+    await soon(lambda: _more_than(refused, 0), what="it does not hear of ConfigMaps")
+    await place.api.delete("ConfigMap", place.namespace, "support-gateway")
+    told = int(repr(refused)[6:-1])
+    await soon(lambda: _more_than(refused, told + 2), what="it has listed them again")
+    proxied.restore()
+
+    async def there() -> bool:
+        return await place.find("ConfigMap", "support-gateway") is not None
+
+    await soon(there, what="it is there again")
+    assert operator.running
+
+
 async def test_nothing_is_heard_while_one_goes_and_another_of_that_name_comes(
     place: Place, proxied: Proxy, operator: Operator
 ) -> None:

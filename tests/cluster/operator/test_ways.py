@@ -53,6 +53,8 @@ def _taste(nats: Nats) -> Taste:
             "inference.cache.volume.storageClassName": GONE,
             "inference.cache.accessMode": GONE,
             "database.managed.storage.storageClassName": GONE,
+            # Nobody here makes a Cluster work.
+            "database.cloudNativePG": GONE,
             "agent.memory.milvus.managed.storage.storageClassName": GONE,
             # A claim is never removed and never grows: a cache that comes back has its old size.
             "inference.cache.volume.size": st.just("1Gi"),

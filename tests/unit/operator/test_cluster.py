@@ -34,12 +34,17 @@ class Server:
     def __init__(self) -> None:
         self.status, self.body = 200, json.dumps(WANTED)
         self.found: Object | None = None  # for GET, when it is not the same
+        self.pages: list[str] = []  # before all else
         self.asked: list[tuple[str, str, dict[str, str], str, Any]] = []
+        self.accepted: list[str] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         text = await request.text()
         kind = request.headers.get("Content-Type", "")
         self.asked.append((request.method, request.path, dict(request.query), kind, json.loads(text) if text else None))
+        self.accepted.append(request.headers["Accept"])
+        if self.pages:
+            return web.Response(text=self.pages.pop(0))
         if request.method == "GET" and self.found is not None:
             return web.Response(text=json.dumps(self.found))
         return web.Response(status=self.status, text=self.body, content_type="application/json")
@@ -221,14 +226,32 @@ async def test_a_change_is_merged_into_exactly_what_was_seen(server: Server, clu
         await cluster.patch(WANTED, {})
 
 
-async def test_items_of_a_list_say_what_they_are(server: Server, cluster: Cluster) -> None:
-    server.body = json.dumps({"items": [{"metadata": {"name": "data"}}]})
-    found = await cluster.labelled("PersistentVolumeClaim", "team", {"a": "b", "c": "d"})
-    assert found == ({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}},)
-    assert server.asked[0][1:3] == (
-        "/api/v1/namespaces/team/persistentvolumeclaims",
-        {"labelSelector": "a=b,c=d"},
-    )
+async def test_a_list_is_read_page_by_page_and_its_items_say_what_they_are(server: Server, cluster: Cluster) -> None:
+    pages = [
+        {"metadata": {"resourceVersion": "7", "continue": "more"}, "items": [{"metadata": {"name": "a"}}]},
+        {"metadata": {"resourceVersion": "8", "continue": "even more"}, "items": None},
+        {"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b"}}]},
+    ]
+    server.pages = [json.dumps(page) for page in pages]
+    items, version = await cluster.listed("Job", "team", {"a": "b", "c": "d"}) or ((), 0)
+    assert [(i["kind"], i["apiVersion"], i["metadata"]["name"]) for i in items] == [
+        ("Job", "batch/v1", "a"),
+        ("Job", "batch/v1", "b"),
+    ]
+    assert version == 7, "what came later was not looked at"
+    first = {"labelSelector": "a=b,c=d", "limit": "500"}
+    assert [asked[1:3] for asked in server.asked] == [
+        ("/apis/batch/v1/namespaces/team/jobs", first),
+        ("/apis/batch/v1/namespaces/team/jobs", {**first, "continue": "more"}),
+        ("/apis/batch/v1/namespaces/team/jobs", {**first, "continue": "even more"}),
+    ]
+
+
+async def test_a_list_of_everywhere_that_expires_is_none(server: Server, cluster: Cluster) -> None:
+    server.says(410)
+    assert await cluster.listed("Pod", None, {}, whole=False) is None
+    assert server.asked[0][1:3] == ("/api/v1/pods", {"limit": "500"})
+    assert "as=PartialObjectMetadataList" in server.accepted[0]
 
 
 async def test_which_kinds_are_served_is_asked_of_the_server(server: Server, cluster: Cluster) -> None:

@@ -20,15 +20,17 @@ def child(version: int, *, uid: str = "c-1", made: str = "2026-11-22T12:00:00Z",
         "resourceVersion": str(version),
         "creationTimestamp": made,
         "labels": {"herald.dev/deployment": "support"},
-        "ownerReferences": [{"kind": KIND, "uid": "uid-1", "controller": True}],
+        "ownerReferences": [{"kind": KIND, "name": "support", "uid": "uid-1", "controller": True}],
         "managedFields": [{"manager": "herald"}],
     }
     return {"kind": "Deployment", "metadata": metadata | more, "spec": {"version": version}}
 
 
-def store(*watched: Object) -> tuple[Store, list[bytes]]:
-    index = [pack(body) for body in watched]
-    return Store(lambda key: tuple(index) if key == KEY else ()), index
+def store(*told: Object) -> Store:
+    known = Store()
+    for body in told:
+        known.see_child(KEY, body)
+    return known
 
 
 def version(known: Store, uid: str = "uid-1") -> int | None:
@@ -36,49 +38,62 @@ def version(known: Store, uid: str = "uid-1") -> int | None:
     return None if found is None else int(found["spec"]["version"])
 
 
-@pytest.mark.parametrize(
-    ("watched", "written", "expected"),
-    [(5, 7, 7), (9, 7, 9), (9, 10, 10), (None, 7, 7), (5, None, 5), (None, None, None), (99, 100, 100)],
-)
-def test_the_newer_counts(watched: int | None, written: int | None, expected: int | None) -> None:
-    known, _ = store(*([child(watched)] if watched else []))
-    if written:
-        known.wrote(KEY, child(written))
-    assert version(known) == expected
+@pytest.mark.parametrize(("first", "second", "expected"), [(5, 7, 7), (9, 7, 9), (9, 10, 10), (99, 100, 100)])
+def test_the_newer_counts(first: int, second: int, expected: int) -> None:
+    """A watch tells late of what our own write has answered."""
+    assert version(store(child(first), child(second))) == expected
 
 
-def test_once_the_watch_has_caught_up_it_alone_counts() -> None:
-    known, index = store()
-    known.wrote(KEY, child(7))
-    index.append(pack(child(7)))
+def test_only_what_is_new_is_news() -> None:
+    known = Store()
+    assert [known.see_child(KEY, child(v)) for v in (5, 5, 4, 6)] == [True, False, False, True]
+
+
+def test_what_is_gone_is_not_known_any_more() -> None:
+    known = store(child(7))
+    known.child_gone(KEY, "Deployment", "support-gateway", "an earlier one")
+    known.child_gone(("team", "other"), "Deployment", "support-gateway", "c-1")
     assert version(known) == 7
-    index.clear()
-    assert version(known) is None, "gone, and nobody else remembers it"
-
-
-def test_what_is_removed_is_not_known_from_our_own_write_either() -> None:
-    known, index = store(child(5))
-    known.wrote(KEY, child(7))
-    index.clear()
-    known.removed(KEY, "Deployment", "support-gateway", "an earlier one")
-    assert version(known) == 7
-    known.removed(KEY, "Deployment", "support-gateway", "c-1")
-    known.removed(("team", "other"), "Deployment", "support-gateway", "c-1")
+    known.child_gone(KEY, "Deployment", "support-gateway", "c-1")
     assert version(known) is None
+    known.child_gone(KEY, "Deployment", "support-gateway", "c-1")
 
 
-def test_another_object_of_the_same_name_is_told_by_its_uid() -> None:
-    known, index = store(child(50, uid="c-1"))
-    known.wrote(KEY, child(7, uid="c-2", made="2026-11-22T12:00:01Z"))
-    assert version(known) == 7, "resource versions of two objects say nothing"
-    index[:] = [pack(child(8, uid="c-3", made="2026-11-22T12:00:09Z"))]
-    assert version(known) == 8
+@pytest.mark.parametrize("made", ["2026-11-22T12:00:00Z", "2026-11-22T12:00:01Z"])
+def test_another_object_of_the_same_name_is_told_by_its_uid(made: str) -> None:
+    first, second = child(50, uid="c-1"), child(57, uid="c-2", made=made)
+    for told in ((first, second), (second, first)):
+        assert version(store(*told)) == 57, "also where both were made in one second"
+
+
+def test_what_a_list_does_not_have_is_gone_unless_it_is_younger() -> None:
+    other = ("team", "other")
+    known = store(child(5), child(5, name="listed"), child(9, name="younger"), {**child(5), "kind": "Job"})
+    known.see_child(other, child(5, name="theirs"))
+    there = {(KEY, "listed"), (KEY, "theirs")}
+    assert known.missed("Deployment", there, 7, "elsewhere") == ()
+    assert sorted(known.missed("Deployment", there, 7)) == [other, KEY]
+    assert sorted(known.children(KEY, "uid-1")[0]) == [
+        ("Deployment", "listed"),
+        ("Deployment", "younger"),
+        ("Job", "support-gateway"),
+    ]
+    assert known.missed("Deployment", there, 7) == ()
+
+
+def test_a_deployment_that_is_not_listed_is_gone_too() -> None:
+    known = Store()
+    known.see(resource(5))
+    assert known.missed(KIND, {(KEY, "support")}, 7) == ()
+    assert known.missed(KIND, set(), 4) == ()
+    assert known.missed(KIND, set(), 7) == (KEY,)
+    assert known.resource(KEY) is None
 
 
 @pytest.mark.parametrize(
     ("owners", "ours"),
     [
-        ([{"kind": KIND, "uid": "uid-1", "controller": True}], True),
+        ([{"kind": KIND, "name": "support", "uid": "uid-1", "controller": True}], True),
         ([], True),
         (None, True),
         ([{"uid": "uid-0", "controller": True}], False),
@@ -87,7 +102,7 @@ def test_another_object_of_the_same_name_is_told_by_its_uid() -> None:
     ],
 )
 def test_children_are_those_that_hang_on_this_very_deployment(owners: Any, ours: bool) -> None:
-    known, _ = store(child(5, ownerReferences=owners))
+    known = store(child(5, ownerReferences=owners))
     assert (version(known) == 5) is ours
 
 
@@ -100,7 +115,7 @@ def test_of_a_pod_its_spec_is_not_kept() -> None:
 
 def test_pods_hang_on_something_else_and_are_known_all_the_same() -> None:
     pod = {**child(5, ownerReferences=[{"uid": "a-replicaset", "controller": True}]), "kind": "Pod"}
-    known, _ = store(pod)
+    known = store(pod)
     found, pods = known.children(KEY, "uid-1")
     assert (found, [p["metadata"]["uid"] for p in pods]) == ({}, ["c-1"])
 
@@ -110,7 +125,7 @@ def resource(version_: int, **more: Any) -> Object:
 
 
 def test_an_old_event_does_not_undo_our_own_answer() -> None:
-    known, _ = store()
+    known = store()
     known.see(resource(9))
     known.see(resource(10))
     known.see(resource(9))
@@ -122,7 +137,7 @@ def test_an_old_event_does_not_undo_our_own_answer() -> None:
 
 
 def test_a_deployment_made_anew_is_another_one() -> None:
-    known, _ = store()
+    known = store()
     known.see(resource(90))
     known.see(resource(7, uid="new", creationTimestamp="2026-11-22T13:00:00Z"))
     seen = known.resource(KEY)
@@ -136,7 +151,7 @@ def test_a_deployment_made_anew_is_another_one() -> None:
 
 
 def test_what_is_given_out_may_be_changed() -> None:
-    known, _ = store(child(5))
+    known = store(child(5))
     known.children(KEY, "uid-1")[0]["Deployment", "support-gateway"]["spec"]["version"] = 99
     assert version(known) == 5
 
@@ -148,3 +163,4 @@ def test_whose_an_object_is_says_its_label() -> None:
     theirs = child(1, ownerReferences=[{"kind": "Deployment", "uid": "d-1", "controller": True}])
     assert owner_of(theirs) is None, "a Deployment's ReplicaSet has the labels of its pods, and those are ours"
     assert owner_of({**theirs, "kind": "Pod"}) == KEY
+    assert owner_of(child(1, labels={"herald.dev/deployment": "another"})) == KEY, "anybody may change a label"
