@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import time
+from asyncio import sslproto
 from dataclasses import dataclass
 
 import kopf
@@ -49,6 +50,11 @@ class Options:
     metrics_port: int = 9090
     workers: int = 8
     resync: float = RESYNC
+
+
+# Bytes that asyncio sets aside for each TLS connection; its own 256 KiB, times some twenty watches that are silent most
+# of the time, are a twentieth of this process.
+sslproto.SSLProtocol.max_size = 32 * 1024
 
 
 async def serve(options: Options, stop: asyncio.Event) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from herald_contracts.resources.v1alpha1 import KIND
 from herald_operator.build.naming import DEPLOYMENT, Object, Owner
-from herald_operator.packing import pack, unpack
+from herald_operator.packing import identity, pack, unpack
 from herald_operator.planning.observed import Key
 from herald_operator.queueing import Key as Deployment
 
@@ -37,7 +37,7 @@ class Store:
     def gone(self, key: Deployment, uid: str) -> None:
         """This one is; another of that name may be known already: news of two objects come in any order."""
         known = self._resources.get(key)
-        if known is None or unpack(known)["metadata"]["uid"] == uid:
+        if known is None or identity(known)[0] == uid:
             self._resources.pop(key, None)
 
     def resource(self, key: Deployment) -> Object | None:
@@ -54,12 +54,12 @@ class Store:
         if _older(body, before):
             return False
         known[name] = pack(body)
-        return before is None or _version(unpack(before)) != _version(body)
+        return before is None or identity(before) != identity(known[name])
 
     def child_gone(self, key: Deployment, kind: str, name: str, uid: str) -> None:
         """This one is; another of that name may be known already."""
         known = self._children.get(key, {}).get((kind, name))
-        if known is not None and unpack(known)["metadata"]["uid"] == uid:
+        if known is not None and identity(known)[0] == uid:
             self._forget(key, (kind, name))
 
     def missed(
@@ -77,7 +77,7 @@ class Store:
         for key, name, data in known:
             if namespace not in (None, key[0]) or (key, name) in there:
                 continue
-            if int(unpack(data)["metadata"]["resourceVersion"]) > version:
+            if identity(data)[1] > version:
                 continue  # it is younger than the list
             if kind == KIND:
                 del self._resources[key]
@@ -133,15 +133,8 @@ def _older(told: Mapping[str, Any], known: bytes | None) -> bool:
     """Resource versions are numbers of one counter (Kubernetes 1.35, KEP-5504); another uid is another object."""
     if known is None:
         return False
-    other = unpack(known)
-    if told["metadata"]["uid"] == other["metadata"]["uid"]:
-        return _version(told) < _version(other)
-    return _made(told) < _made(other)
-
-
-def _made(body: Mapping[str, Any]) -> tuple[str, int]:
-    return str(body["metadata"]["creationTimestamp"]), _version(body)
-
-
-def _version(body: Mapping[str, Any]) -> int:
-    return int(body["metadata"]["resourceVersion"])
+    (uid, version), metadata = identity(known), told["metadata"]
+    if metadata["uid"] == uid:
+        return int(metadata["resourceVersion"]) < version
+    made = str(metadata["creationTimestamp"]), int(metadata["resourceVersion"])
+    return made < (str(unpack(known)["metadata"]["creationTimestamp"]), version)
