@@ -12,7 +12,7 @@ from typing import Any
 
 from herald_contracts.resources.v1alpha1 import KIND
 from herald_operator.build.naming import DEPLOYMENT, Object, Owner
-from herald_operator.packing import identity, pack, unpack
+from herald_operator.packing import Packing, identity
 from herald_operator.planning.observed import Key
 from herald_operator.queueing import Key as Deployment
 
@@ -21,14 +21,15 @@ class Store:
     """Deployments, and under each name the children that say that they are its."""
 
     def __init__(self) -> None:
+        self._packing = Packing()
         self._resources: dict[Deployment, bytes] = {}
         self._children: dict[Deployment, dict[Key, bytes]] = {}
 
     def see(self, resource: Mapping[str, Any]) -> None:
         """An event about an AgentDeployment, or the answer to our own write of one; the newer is kept."""
         key = _of(resource)
-        if not _older(resource, self._resources.get(key)):
-            self._resources[key] = pack(resource)
+        if not self._older(resource, self._resources.get(key)):
+            self._resources[key] = self._packing.pack(resource)
 
     def deployments(self) -> tuple[Deployment, ...]:
         """All deployments there are."""
@@ -42,7 +43,7 @@ class Store:
 
     def resource(self, key: Deployment) -> Object | None:
         body = self._resources.get(key)
-        return unpack(body) if body is not None else None
+        return self._packing.unpack(body) if body is not None else None
 
     def see_child(self, key: Deployment, body: Mapping[str, Any]) -> bool:
         """An event about a child or a pod, or the answer to our own write of one; the newer is kept. Whether it is
@@ -51,9 +52,9 @@ class Store:
         known = self._children.setdefault(key, {})
         name = sys.intern(str(body["kind"])), _of(body)[1]
         before = known.get(name)
-        if _older(body, before):
+        if self._older(body, before):
             return False
-        known[name] = pack(body)
+        known[name] = self._packing.pack(body)
         return before is None or identity(before) != identity(known[name])
 
     def child_gone(self, key: Deployment, kind: str, name: str, uid: str) -> None:
@@ -88,9 +89,19 @@ class Store:
 
     def children(self, key: Deployment, uid: str) -> tuple[dict[Key, Object], tuple[Object, ...]]:
         """The children that hang on `uid` (or on nobody, with our label), and the pods, which hang on those."""
-        bodies = {name: unpack(data) for name, data in self._children.get(key, {}).items()}
+        bodies = {name: self._packing.unpack(data) for name, data in self._children.get(key, {}).items()}
         mine = {name: body for name, body in bodies.items() if name[0] != "Pod" and _hangs_on(body, uid)}
         return mine, tuple(body for name, body in bodies.items() if name[0] == "Pod")
+
+    def _older(self, told: Mapping[str, Any], known: bytes | None) -> bool:
+        """Resource versions are numbers of one counter (Kubernetes 1.35, KEP-5504); another uid is another object."""
+        if known is None:
+            return False
+        (uid, version), metadata = identity(known), told["metadata"]
+        if metadata["uid"] == uid:
+            return int(metadata["resourceVersion"]) < version
+        before = str(self._packing.unpack(known)["metadata"]["creationTimestamp"]), version
+        return (str(metadata["creationTimestamp"]), int(metadata["resourceVersion"])) < before
 
     def _forget(self, key: Deployment, name: Key) -> None:
         del self._children[key][name]
@@ -127,14 +138,3 @@ def belongs(body: Object, deployment: Owner) -> bool:
 def _hangs_on(body: Object, uid: str) -> bool:
     controllers = [r["uid"] for r in body["metadata"].get("ownerReferences") or () if r.get("controller")]
     return controllers == [uid] or not controllers
-
-
-def _older(told: Mapping[str, Any], known: bytes | None) -> bool:
-    """Resource versions are numbers of one counter (Kubernetes 1.35, KEP-5504); another uid is another object."""
-    if known is None:
-        return False
-    (uid, version), metadata = identity(known), told["metadata"]
-    if metadata["uid"] == uid:
-        return int(metadata["resourceVersion"]) < version
-    made = str(metadata["creationTimestamp"]), int(metadata["resourceVersion"])
-    return made < (str(unpack(known)["metadata"]["creationTimestamp"]), version)

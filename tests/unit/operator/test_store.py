@@ -6,7 +6,6 @@ import pytest
 
 from herald_contracts.resources.v1alpha1 import KIND
 from herald_operator.build.naming import Object
-from herald_operator.packing import pack, unpack
 from herald_operator.store import Store, owner_of
 
 KEY = ("team", "support")
@@ -104,13 +103,6 @@ def test_a_deployment_that_is_not_listed_is_gone_too() -> None:
 def test_children_are_those_that_hang_on_this_very_deployment(owners: Any, ours: bool) -> None:
     known = store(child(5, ownerReferences=owners))
     assert (version(known) == 5) is ours
-
-
-def test_of_a_pod_its_spec_is_not_kept() -> None:
-    pod = {**child(5), "kind": "Pod", "status": {"phase": "Running"}}
-    seen = unpack(pack(pod))
-    assert ("spec" in seen, seen["status"]) == (False, {"phase": "Running"})
-    assert "spec" in unpack(pack(child(5)))
 
 
 def test_pods_hang_on_something_else_and_are_known_all_the_same() -> None:
