@@ -18,6 +18,7 @@ COMMANDS = {
     "ledger": "herald_cli.commands.ledger",
     "dead-letters": "herald_cli.commands.dead_letters",
     "logs": "herald_cli.commands.logs",
+    "channels": "herald_cli.commands.channels",
     "doctor": "herald_cli.commands.doctor",
     "down": "herald_cli.commands.down",
     "version": "herald_cli.commands.version",

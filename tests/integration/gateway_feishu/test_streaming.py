@@ -346,7 +346,7 @@ async def test_who_we_are_is_asked_until_it_is_known(nats: servers.Nats, deploym
     async with Feishu() as feishu:
         feishu.next("bot", Trouble(answer=(503, {}, {})), Trouble(answer=(200, {"code": 0}, {})))
         async with gateway(nats, deployment, tmp_path, feishu.url) as one:
-            await _eventually(lambda: one.channel._bot is not None)
+            await _eventually(lambda: one.channel.bot is not None)
             assert feishu.count("bot") == 3
 
 

@@ -23,7 +23,7 @@ def settings(folder: Path, base_url: str = "https://open.feishu.cn", **secrets: 
 def channel(folder: Path, *, bot: str | None = BOT, **secrets: str) -> FeishuChannel:
     """A channel that has not started but knows who it is."""
     made = create(settings(folder, **secrets))
-    made._bot = bot
+    made.bot = bot
     return made
 
 

@@ -64,7 +64,7 @@ class FeishuChannel:
         self._settings = settings
         self._secrets = SecretFolder(settings.secret)
         self._limits = Limits()
-        self._bot: str | None = None
+        self.bot: str | None = None  # our open_id, once the platform has told
         self._delivery: Delivery | None = None
         self._streamer: Streamer | None = None
         self._identity: asyncio.Task[None] | None = None
@@ -84,7 +84,7 @@ class FeishuChannel:
             body = json.dumps({"challenge": opened.challenge}).encode()
             return Inbound(answer=Answer(body=body), ignored="challenge")
         raw = RawReference(sha256=hashlib.sha256(request.body).hexdigest(), size=len(request.body))
-        return parse(opened.event, channel=self.name, bot=self._bot, received_at=request.received_at, raw=raw)
+        return parse(opened.event, channel=self.name, bot=self.bot, received_at=request.received_at, raw=raw)
 
     async def send(self, reply: Reply, attempt: int) -> Delivered:
         """Deliver as a card. Raises ChannelDown, SendUnknown or Undeliverable."""
@@ -121,15 +121,15 @@ class FeishuChannel:
     async def _learn(self, api: Api) -> None:
         """Ask Feishu for our own open_id until it says: without it nobody can tell whether a group means us."""
         pause = 0.5
-        while self._bot is None:
+        while self.bot is None:
             try:
-                self._bot = await api.bot_open_id()
+                self.bot = await api.bot_open_id()
             except HeraldError as e:
                 level = log.warning if isinstance(e, TemporaryError) else log.error
                 level("which bot this is, is not known yet; group messages wait", channel=self.name, problem=str(e))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _ASK_AGAIN)
-        log.info("connected to feishu", channel=self.name, bot=self._bot)
+        log.info("connected to feishu", channel=self.name, bot=self.bot)
 
 
 def _check_type(request: RawRequest) -> None:
