@@ -65,7 +65,7 @@ class Proxy:
     after: After = _nothing
     open: asyncio.Event = field(default_factory=asyncio.Event)
     watches_open: asyncio.Event = field(default_factory=asyncio.Event)
-    _watches: set[web.StreamResponse] = field(default_factory=set)
+    _watches: set[asyncio.Event] = field(default_factory=set)
 
     def writes(self) -> list[Call]:
         return [call for call in self.calls if call.writes]
@@ -76,10 +76,12 @@ class Proxy:
 
     async def drop_watches(self) -> None:
         """As a load balancer that has had enough."""
-        for response in list(self._watches):
-            with contextlib.suppress(Exception):
-                await response.write_eof()
-            self._watches.discard(response)
+        ending = set(self._watches)
+        for over in ending:
+            over.set()
+        # A handler that went on would keep the connection, on which the operator asks anew, waiting.
+        while ending & self._watches:
+            await asyncio.sleep(0.01)
 
     def restore(self) -> None:
         """Behave again."""
@@ -144,15 +146,24 @@ async def _stream(
 ) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
-    proxy_._watches.add(response)
+    over = asyncio.Event()
+    proxy_._watches.add(over)
+    ending = asyncio.create_task(over.wait())
     try:
-        async for line in answer.content:
+        while True:
+            reading = asyncio.create_task(answer.content.readline())
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                reading.cancel()
+                break
+            line = reading.result()
             await proxy_.watches_open.wait()
-            if response not in proxy_._watches:
+            if not line or over.is_set():
                 break
             await response.write(line)
     except (aiohttp.ClientError, ConnectionError):
         pass
     finally:
-        proxy_._watches.discard(response)
+        ending.cancel()
+        proxy_._watches.discard(over)
     return response
