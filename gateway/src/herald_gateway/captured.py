@@ -21,9 +21,8 @@ from herald_contracts.settings import Channel as ChannelSettings
 from herald_contracts.settings import Limits
 from herald_gateway.channels import registry
 from herald_gateway.channels.base import Answer, Channel, RawRequest, Refused, TooLarge
-from herald_gateway.limits import NotAllowed, check_headers
 from herald_gateway.refusals import body_of
-from herald_gateway.webhook import EVENTS
+from herald_gateway.webhook import EVENTS, check_head
 
 # What a channel must have to be made, and what no judgement of a request depends on.
 _UNUSED = {"reply_url": "https://unused.invalid/"}
@@ -112,9 +111,8 @@ def judge(made: Channel, request: RawRequest, limits: Limits | None = None) -> V
     try:
         if not request.path.endswith(EVENTS):
             raise Refused("unknown_path", status=404)
-        if request.method not in made.methods:
-            raise NotAllowed("method")
-        check_headers(request.method, [(n.encode("latin-1"), v.encode("latin-1")) for n, v in request.headers], limits)
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+        check_head(made, request.method, headers, limits)
         if len(request.body) > limits.body_bytes:
             raise TooLarge("body_too_large")
         inbound = made.receive(replace(request, path=EVENTS))

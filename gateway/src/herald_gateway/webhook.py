@@ -5,7 +5,7 @@ the steps is the promise: refuse early, verify, parse, make durable, and only th
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from starlette.types import Receive, Scope, Send
@@ -88,9 +88,7 @@ class Webhooks:
 
     async def _read(self, channel: Channel, scope: Scope, receive: Receive, share: Share) -> Inbound:
         method: str = scope["method"]
-        if method not in channel.methods:
-            raise NotAllowed("method")
-        check_headers(method, scope["headers"], self._limits)
+        check_head(channel, method, scope["headers"], self._limits)
         request = RawRequest(
             method=method,
             path=EVENTS,
@@ -116,6 +114,13 @@ class Webhooks:
         self._refusals.count(name, told.reason, 503, client_of(scope), str(error))
         self._measurements.requests.add(name, "unavailable")
         await respond(send, 503, b'{"error": "try_again"}', extra=[(b"retry-after", str(told.retry_after).encode())])
+
+
+def check_head(channel: Channel, method: str, headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> None:
+    """Refuse what can be refused before a body is read. Raises Refused."""
+    if method not in channel.methods:
+        raise NotAllowed("method")
+    check_headers(method, headers, limits)
 
 
 async def read_body(receive: Receive, limit: int, share: Share) -> bytes:

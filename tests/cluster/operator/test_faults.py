@@ -78,13 +78,12 @@ async def test_watches_that_break_all_the_time(place: Place, proxied: Proxy, ope
 async def test_a_history_that_the_server_has_forgotten(place: Place, proxied: Proxy, operator: Operator) -> None:
     """410 Gone, said inside of a watch, as the API server does: everything is listed again."""
     await place.created()
-    gone = {"kind": "Status", "apiVersion": "v1", "code": 410, "reason": "Expired", "message": "too old"}
     told = itertools.count()
 
     async def expired(call: Call) -> web.Response | None:
         if not call.watch or next(told) >= 30:
             return None
-        return web.Response(body=json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+        return _forgotten()
 
     proxied.before = expired
     await proxied.drop_watches()
@@ -99,20 +98,19 @@ async def test_what_goes_while_a_watch_begins_anew_is_made_again(
 ) -> None:
     """No watch ever tells of it: the list that the new one begins with is without it already."""
     await place.created()
-    gone = {"kind": "Status", "apiVersion": "v1", "code": 410, "reason": "Expired", "message": "too old"}
     refused = itertools.count()
 
     async def expired(call: Call) -> web.Response | None:
         if not call.watch or "/configmaps" not in call.path:
             return None
         next(refused)
-        return web.Response(body=json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+        return _forgotten()
 
     proxied.before = expired
     await proxied.drop_watches()
     await soon(lambda: _more_than(refused, 0), what="it does not hear of ConfigMaps")
     await place.api.delete("ConfigMap", place.namespace, "support-gateway")
-    told = int(repr(refused)[6:-1])
+    told = _so_far(refused)
     await soon(lambda: _more_than(refused, told + 2), what="it has listed them again")
     proxied.restore()
 
@@ -198,7 +196,17 @@ async def _is_available(place: Place) -> bool:
 
 
 async def _more_than(count: "itertools.count[int]", least: int) -> bool:
-    return int(repr(count).removeprefix("count(").removesuffix(")")) > least
+    return _so_far(count) > least
+
+
+def _so_far(count: "itertools.count[int]") -> int:
+    return int(repr(count).removeprefix("count(").removesuffix(")"))
+
+
+def _forgotten() -> web.Response:
+    """410 Gone as an API server says it inside of a watch."""
+    gone = {"kind": "Status", "apiVersion": "v1", "code": 410, "reason": "Expired", "message": "too old"}
+    return web.Response(body=json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
 
 
 async def _looked(proxied: Proxy, since: int, times: int) -> bool:
